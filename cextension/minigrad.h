@@ -1,0 +1,106 @@
+/* minigrad.h: the whole ABI of the C core.  cffi parses this very file (build_ext.py strips the
+ * lines that start with '#'), so it holds plain C declarations only.
+ *
+ * The core computes on pointers and sizes.  It knows nothing of Python, tensors or gradients.
+ *
+ * Conventions
+ *   dtype     MG_F32 or MG_F64: the element type of every `void *` that is not said to be
+ *             something else.  int64 and bool appear only as indices and masks.
+ *   result    is written first, is contiguous, and may be exactly an input (in place) or disjoint
+ *             from all inputs; nothing in between.
+ *   geometry  NULL: all operands are contiguous and have n elements.  Otherwise
+ *             { ndim, shape[ndim], strides of operand 1 [ndim], of operand 2 [ndim], ... },
+ *             strides in elements (0 repeats: broadcasting), n the product of the shape.
+ *   return    MG_OK, or one of the statuses below; the result is then unspecified, memory is not
+ *             harmed.  The caller turns statuses into sentences.
+ *   threads   results are the same, bit for bit, for any number of threads.                     */
+#ifndef MINIGRAD_H
+#define MINIGRAD_H
+#include <stdint.h>
+#include <stddef.h>
+#endif
+
+enum { MG_F32 = 0, MG_F64 = 1, MG_I64 = 2, MG_BOOL = 3 };
+enum { MG_OK = 0, MG_NO_MEMORY = 1, MG_BAD_OP = 2, MG_BAD_INDEX = 3 };
+
+/* ---- elementwise ------------------------------------------------------------------------- */
+
+/* y = op(x) */
+int mg_map(int op, int dtype, int64_t n, void *y, const void *x, const int64_t *geometry);
+/* y = op(a, b) */
+int mg_zip(int op, int dtype, int64_t n, void *y, const void *a, const void *b,
+           const int64_t *geometry);
+/* y = op(a, b), one byte 0/1 per element */
+int mg_compare(int op, int dtype, int64_t n, uint8_t *y, const void *a, const void *b,
+               const int64_t *geometry);
+/* y = op(a, b, c); `where` reads a as bytes 0/1 */
+int mg_select(int op, int dtype, int64_t n, void *y, const void *a, const void *b, const void *c,
+              const int64_t *geometry);
+/* y[...] = x[...], any strides on both sides, any pair of the four dtypes (to bool: x != 0, to
+ * int64: toward zero).  Operand 1 of the geometry is y, operand 2 is x; y must not overlap itself. */
+int mg_copy(int y_dtype, int x_dtype, int64_t n, void *y, const void *x, const int64_t *geometry);
+
+/* ---- along an axis ----------------------------------------------------------------------- */
+
+/* x [outer, length, inner] -> y [outer, inner].  argmax and argmin write int64.
+ * `parameter` is the correction of var (PyTorch's default is 1), unused otherwise. */
+int mg_reduce(int op, int dtype, int64_t outer, int64_t length, int64_t inner, void *y,
+              const void *x, double parameter);
+/* each row of x [rows, n] -> the same row of y [rows, n]; b is a second input [rows, n] where the op
+ * has one; aux [rows] is what the op keeps per row (see kernels.def); parameter: eps of normalize. */
+int mg_rows(int op, int dtype, int64_t rows, int64_t n, void *y, const void *x, const void *b,
+            void *aux, double parameter);
+/* loss[r] = logsumexp(x[r]) - x[r][target[r]], 0 where target[r] == ignore; lse[r] = logsumexp(x[r]).
+ * A target outside [0, n) that is not `ignore`: MG_BAD_INDEX, its row in *bad. */
+int mg_cross_entropy(int dtype, int64_t rows, int64_t n, void *loss, void *lse, const void *x,
+                     const int64_t *target, int64_t ignore, int64_t *bad);
+/* dx[r] = g[r] * (exp(x[r] - lse[r]) - onehot(target[r])), 0 where target[r] == ignore */
+int mg_cross_entropy_grad(int dtype, int64_t rows, int64_t n, void *dx, const void *g,
+                          const void *x, const void *lse, const int64_t *target, int64_t ignore);
+
+/* ---- indexing ----------------------------------------------------------------------------- */
+
+/* y[i] = table[index[i]]: rows of `width` numbers, table [size, width]; negative indices count
+ * from the end.  Out of range: MG_BAD_INDEX, its position in *bad. */
+int mg_gather(int dtype, int64_t n, int64_t width, int64_t size, void *y, const void *table,
+              const int64_t *index, int64_t *bad);
+/* table[index[i]] += x[i]; repeated indices add up, in the order of i */
+int mg_scatter_add(int dtype, int64_t n, int64_t width, int64_t size, void *table, const void *x,
+                   const int64_t *index, int64_t *bad);
+
+/* ---- matrices ----------------------------------------------------------------------------- */
+
+/* C [m, n] (+)= A [m, k] B [k, n].  Strides in elements, any values: transposed operands are
+ * swapped strides.  C is contiguous.  batch: NULL, or { ndim, shape, strides of A, strides of B } in
+ * elements: as many products, C contiguous over the batch as well. */
+int mg_gemm(int dtype, int64_t m, int64_t n, int64_t k, void *C, const void *A, int64_t a_row,
+            int64_t a_col, const void *B, int64_t b_row, int64_t b_col, int accumulate,
+            const int64_t *batch);
+
+/* ---- training ------------------------------------------------------------------------------ */
+
+/* one optimiser step in place on p from its gradient g; s1, s2 are the optimiser's own state,
+ * hyper its numbers (see kernels/update.inc) */
+int mg_update(int op, int dtype, int64_t n, void *p, const void *g, void *s1, void *s2,
+              const double *hyper);
+/* sum of x[i]^2, accumulated in double */
+double mg_sum_squares(int dtype, int64_t n, const void *x);
+
+/* ---- machine ------------------------------------------------------------------------------- */
+
+/* 64-byte aligned memory; blocks are kept for reuse, see scratch.c.  NULL: out of memory. */
+void *mg_alloc(size_t bytes);
+void mg_free(void *block);
+/* bytes handed out and not yet returned; bytes kept for reuse */
+void mg_memory(size_t *used, size_t *kept);
+void mg_trim(void);
+
+/* instruction sets compiled in, worst first; NULL past the end.  mg_isa_use gives MG_BAD_OP for
+ * one that this machine does not have. */
+const char *mg_isa_name(int isa);
+int mg_isa_supported(int isa);
+int mg_isa_use(int isa);
+int mg_isa(void);
+
+int mg_set_threads(int n);
+int mg_threads(void);

@@ -1,0 +1,142 @@
+/* simd.h: the vector vocabulary, one text for every width and element type.
+ *
+ * A translation unit under isa/ defines
+ *     MG_ISA      name, e.g. avx2           MG_DTYPE   f32 or f64
+ *     MG_VBYTES   bytes per vector: 16, 32, 64
+ *     MG_TARGET   what to ask of the compiler, e.g. "avx2,fma" (nothing for the baseline)
+ * and includes kernels/all.inc, which includes this file.  The kernels are ordinary C on `real` (one
+ * number) and `vec` (LANES numbers): + - * / and comparisons are the operators of GCC's and clang's
+ * vector extensions; what those lack is spelled here.  All `#if` about machines live in this file.  */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#endif
+#if defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#define MG_CAT3_(a, b, c) a##_##b##_##c
+#define MG_CAT3(a, b, c) MG_CAT3_(a, b, c)
+#define MG_f32 1
+#define MG_f64 2
+#define MG_WIDTH_OF_(d) MG_##d
+#define MG_WIDTH_OF(d) MG_WIDTH_OF_(d)
+#define MG_IS_F32 (MG_WIDTH_OF(MG_DTYPE) == 1)
+
+/* From here to the end of the translation unit every function may use MG_TARGET's instructions. */
+#ifdef MG_TARGET
+#define MG_PRAGMA(x) _Pragma(#x)
+#if defined(__clang__)
+#define MG_BEGIN_TARGET(t) MG_PRAGMA(clang attribute push(__attribute__((target(t))), apply_to = function))
+#define MG_END_TARGET MG_PRAGMA(clang attribute pop)
+#else
+#define MG_BEGIN_TARGET(t) MG_PRAGMA(GCC push_options) MG_PRAGMA(GCC target(t))
+#define MG_END_TARGET MG_PRAGMA(GCC pop_options)
+#endif
+MG_BEGIN_TARGET(MG_TARGET)
+#else
+#define MG_END_TARGET
+#endif
+
+#define INLINE static inline __attribute__((always_inline, unused))
+
+#if MG_IS_F32
+typedef float real;
+typedef int32_t ireal;  /* the integer as wide as a real */
+typedef uint32_t ureal;
+#else
+typedef double real;
+typedef int64_t ireal;
+typedef uint64_t ureal;
+#endif
+
+#define LANES ((int64_t)(MG_VBYTES / sizeof(real)))
+
+typedef real vec __attribute__((vector_size(MG_VBYTES)));
+typedef ireal ivec __attribute__((vector_size(MG_VBYTES)));  /* masks too: 0 or -1 per lane */
+typedef ureal uvec __attribute__((vector_size(MG_VBYTES)));
+/* the same, at any address a real may have */
+typedef real vec_at_any __attribute__((vector_size(MG_VBYTES), aligned(sizeof(real)), may_alias));
+
+INLINE vec vload(const real *p) { return *(const vec_at_any *)p; }
+INLINE void vstore(real *p, vec x) { *(vec_at_any *)p = x; }
+INLINE vec vset(real x) { return x - (vec){0}; } /* x in every lane; -0 and NaN survive */
+INLINE ivec iset(ireal x) { return x - (ivec){0}; }
+INLINE ivec vbits(vec x) { return (ivec)x; }
+INLINE vec vfrombits(ivec x) { return (vec)x; }
+INLINE vec vsel(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
+INLINE vec vfma(vec a, vec b, vec c) { return a * b + c; } /* contracted where the ISA can */
+INLINE vec vabs(vec x) { return (vec)((ivec)x & ~(ivec)vset(-(real)0)); }
+INLINE vec vsign_of(vec magnitude, vec sign) { /* copysign */
+    ivec s = (ivec)vset(-(real)0);
+    return (vec)(((ivec)magnitude & ~s) | ((ivec)sign & s));
+}
+INLINE vec vtoreal(ivec x) { return __builtin_convertvector(x, vec); }
+INLINE ivec vtoint(vec x) { return __builtin_convertvector(x, ivec); } /* toward zero */
+
+/* a < b ? a : b.  If either is NaN the result is b: write vmin(constant, x) to let NaN through. */
+#if MG_VBYTES == 64
+#if MG_IS_F32
+INLINE vec vmin(vec a, vec b) { return (vec)_mm512_min_ps((__m512)a, (__m512)b); }
+INLINE vec vmax(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
+INLINE vec vsqrt(vec x) { return (vec)_mm512_sqrt_ps((__m512)x); }
+#else
+INLINE vec vmin(vec a, vec b) { return (vec)_mm512_min_pd((__m512d)a, (__m512d)b); }
+INLINE vec vmax(vec a, vec b) { return (vec)_mm512_max_pd((__m512d)a, (__m512d)b); }
+INLINE vec vsqrt(vec x) { return (vec)_mm512_sqrt_pd((__m512d)x); }
+#endif
+#elif MG_VBYTES == 32
+#if MG_IS_F32
+INLINE vec vmin(vec a, vec b) { return (vec)_mm256_min_ps((__m256)a, (__m256)b); }
+INLINE vec vmax(vec a, vec b) { return (vec)_mm256_max_ps((__m256)a, (__m256)b); }
+INLINE vec vsqrt(vec x) { return (vec)_mm256_sqrt_ps((__m256)x); }
+#else
+INLINE vec vmin(vec a, vec b) { return (vec)_mm256_min_pd((__m256d)a, (__m256d)b); }
+INLINE vec vmax(vec a, vec b) { return (vec)_mm256_max_pd((__m256d)a, (__m256d)b); }
+INLINE vec vsqrt(vec x) { return (vec)_mm256_sqrt_pd((__m256d)x); }
+#endif
+#else
+INLINE vec vmin(vec a, vec b) { return vsel(a < b, a, b); }
+INLINE vec vmax(vec a, vec b) { return vsel(a > b, a, b); }
+INLINE vec vsqrt(vec x) {
+    for (int i = 0; i < LANES; i++) x[i] = MG_IS_F32 ? (real)sqrtf((float)x[i]) : (real)sqrt((double)x[i]);
+    return x;
+}
+#endif
+
+/* The first n < LANES numbers at p, zero in the other lanes; nothing past p + n is touched. */
+#if MG_VBYTES == 64 && MG_IS_F32
+INLINE vec vload_n(const real *p, int64_t n) { return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
+INLINE void vstore_n(real *p, vec x, int64_t n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)x); }
+#elif MG_VBYTES == 64
+INLINE vec vload_n(const real *p, int64_t n) { return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
+INLINE void vstore_n(real *p, vec x, int64_t n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)x); }
+#elif MG_VBYTES == 32 && MG_IS_F32
+INLINE ivec vfirst(int64_t n) { return (ivec){0, 1, 2, 3, 4, 5, 6, 7} < iset((ireal)n); }
+INLINE vec vload_n(const real *p, int64_t n) { return (vec)_mm256_maskload_ps(p, (__m256i)vfirst(n)); }
+INLINE void vstore_n(real *p, vec x, int64_t n) { _mm256_maskstore_ps(p, (__m256i)vfirst(n), (__m256)x); }
+#elif MG_VBYTES == 32
+INLINE ivec vfirst(int64_t n) { return (ivec){0, 1, 2, 3} < iset((ireal)n); }
+INLINE vec vload_n(const real *p, int64_t n) { return (vec)_mm256_maskload_pd(p, (__m256i)vfirst(n)); }
+INLINE void vstore_n(real *p, vec x, int64_t n) { _mm256_maskstore_pd(p, (__m256i)vfirst(n), (__m256d)x); }
+#else
+INLINE vec vload_n(const real *p, int64_t n) {
+    vec x = {0};
+    for (int i = 0; i < n; i++) x[i] = p[i];
+    return x;
+}
+INLINE void vstore_n(real *p, vec x, int64_t n) {
+    for (int i = 0; i < n; i++) p[i] = x[i];
+}
+#endif
+
+/* Fold the lanes into one number, always in the same order: halves onto halves. */
+INLINE real vsum(vec x) {
+    real a[LANES];
+    vstore(a, x);
+    for (int64_t w = LANES / 2; w; w /= 2)
+        for (int64_t i = 0; i < w; i++) a[i] += a[i + w];
+    return a[0];
+}

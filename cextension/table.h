@@ -1,0 +1,105 @@
+/* table.h: one table of kernels per (instruction set, dtype); door.c picks, isa/ fills.
+ * Kernels see contiguous blocks only: strides, broadcasting and threads are the door's business.  */
+#ifndef MG_TABLE_H
+#define MG_TABLE_H
+#include "minigrad.h"
+
+#define MAP(x) MG_MAP_##x,
+#define ZIP(x)
+#define CMP(x)
+#define SEL(x)
+#define RED(x)
+#define ROW(x)
+#define UPD(x)
+enum mg_map_op {
+#include "kernels.def"
+    MG_MAPS };
+#undef MAP
+#undef ZIP
+#define MAP(x)
+#define ZIP(x) MG_ZIP_##x,
+enum mg_zip_op {
+#include "kernels.def"
+    MG_ZIPS };
+#undef ZIP
+#undef CMP
+#define ZIP(x)
+#define CMP(x) MG_CMP_##x,
+enum mg_cmp_op {
+#include "kernels.def"
+    MG_CMPS };
+#undef CMP
+#undef SEL
+#define CMP(x)
+#define SEL(x) MG_SEL_##x,
+enum mg_sel_op {
+#include "kernels.def"
+    MG_SELS };
+#undef SEL
+#undef RED
+#define SEL(x)
+#define RED(x) MG_RED_##x,
+enum mg_red_op {
+#include "kernels.def"
+    MG_REDS };
+#undef RED
+#undef ROW
+#define RED(x)
+#define ROW(x) MG_ROW_##x,
+enum mg_row_op {
+#include "kernels.def"
+    MG_ROWS };
+#undef ROW
+#undef UPD
+#define ROW(x)
+#define UPD(x) MG_UPD_##x,
+enum mg_upd_op {
+#include "kernels.def"
+    MG_UPDS };
+#undef MAP
+#undef ZIP
+#undef CMP
+#undef SEL
+#undef RED
+#undef ROW
+#undef UPD
+
+typedef struct {
+    void (*map[MG_MAPS])(int64_t n, void *y, const void *x);
+    void (*zip[MG_ZIPS])(int64_t n, void *y, const void *a, const void *b);
+    void (*compare[MG_CMPS])(int64_t n, uint8_t *y, const void *a, const void *b);
+    void (*select[MG_SELS])(int64_t n, void *y, const void *a, const void *b, const void *c);
+    /* One task's share of a reduction, see reduce.inc */
+    int (*reduce)(int op, int64_t outer, int64_t length, int64_t inner, void *y, const void *x,
+                  double parameter);
+    int (*rows)(int op, int64_t rows, int64_t n, void *y, const void *x, const void *b, void *aux,
+                double parameter);
+    int (*cross_entropy)(int64_t rows, int64_t n, void *loss, void *lse, const void *x,
+                         const int64_t *target, int64_t ignore, int64_t *bad);
+    int (*cross_entropy_grad)(int64_t rows, int64_t n, void *dx, const void *g, const void *x,
+                              const void *lse, const int64_t *target, int64_t ignore);
+    int (*gather)(int64_t n, int64_t width, int64_t size, void *y, const void *table,
+                  const int64_t *index, int64_t *bad);
+    int (*scatter_add)(int64_t n, int64_t width, int64_t size, void *table, const void *x,
+                       const int64_t *index, int64_t *bad);
+    int (*gemm)(int64_t m, int64_t n, int64_t k, void *C, const void *A, int64_t a_row,
+                int64_t a_col, const void *B, int64_t b_row, int64_t b_col, int accumulate,
+                const int64_t *batch);
+    int (*update)(int op, int64_t n, void *p, const void *g, void *s1, void *s2,
+                  const double *hyper);
+    double (*sum_squares)(int64_t n, const void *x);
+} mg_table;
+
+/* ---- shared services (parallel.c, scratch.c) ----------------------------------------------- */
+
+/* Call body(context, begin, end) for consecutive chunks that cover [0, n), each `grain` long (the
+ * last one shorter).  The cut depends on n and grain alone, never on the number of threads, so a
+ * body whose chunks write to different places gives the same bits whoever runs them. */
+typedef void (*mg_body)(void *context, int64_t begin, int64_t end);
+void mg_parallel_for(int64_t n, int64_t grain, mg_body body, void *context);
+
+/* This thread's workspace: 64-byte aligned, at least `bytes`, valid until this thread asks again.
+ * NULL: out of memory. */
+void *mg_scratch(size_t bytes);
+
+#endif
