@@ -40,6 +40,13 @@ MG_BEGIN_TARGET(MG_TARGET)
 #define MG_END_TARGET
 #endif
 
+/* before a loop with a small constant count: without it arrays of vec stay in memory */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
 #define INLINE static inline __attribute__((always_inline, unused))
 
 #if MG_IS_F32
@@ -50,6 +57,13 @@ typedef uint32_t ureal;
 typedef double real;
 typedef int64_t ireal;
 typedef uint64_t ureal;
+#endif
+
+/* vector registers: AVX-512 and 64-bit ARM have 32, the others 16 */
+#if MG_VBYTES == 64 || defined(__aarch64__)
+#define VREGS 32
+#else
+#define VREGS 16
 #endif
 
 #define LANES ((int64_t)(MG_VBYTES / sizeof(real)))
@@ -76,6 +90,36 @@ INLINE vec vsign_of(vec magnitude, vec sign) { /* copysign */
 INLINE vec vtoreal(ivec x) { return __builtin_convertvector(x, vec); }
 INLINE ivec vtoint(vec x) { return __builtin_convertvector(x, ivec); } /* toward zero */
 
+INLINE ivec viota(void) { /* 0, 1, 2 ...: a constant once compiled */
+    ivec x = {0};
+    for (int i = 0; i < LANES; i++) x[i] = i;
+    return x;
+}
+INLINE ivec vfirst(int64_t n) { return viota() < iset((ireal)n); } /* the first n lanes */
+INLINE vec vturn(vec x, int by) { /* lane i is x[(i + by) % LANES] */
+#if defined(__clang__)
+    vec y = x;
+    for (int i = 0; i < LANES; i++) y[i] = x[(i + by) % (int)LANES];
+    return y;
+#else
+    return __builtin_shuffle(x, viota() + iset(by));
+#endif
+}
+/* Is any lane of the mask set? */
+#if MG_VBYTES == 64
+INLINE int vany(ivec m) { return _mm512_test_epi64_mask((__m512i)m, (__m512i)m) != 0; }
+#elif MG_VBYTES == 32
+INLINE int vany(ivec m) { return _mm256_movemask_epi8((__m256i)m) != 0; }
+#elif defined(__SSE2__)
+INLINE int vany(ivec m) { return _mm_movemask_epi8((__m128i)m) != 0; }
+#else
+INLINE int vany(ivec m) {
+    int64_t half[2];
+    memcpy(half, &m, sizeof half);
+    return (half[0] | half[1]) != 0;
+}
+#endif
+
 /* a < b ? a : b.  If either is NaN the result is b: write vmin(constant, x) to let NaN through. */
 #if MG_VBYTES == 64
 #if MG_IS_F32
@@ -97,6 +141,14 @@ INLINE vec vmin(vec a, vec b) { return (vec)_mm256_min_pd((__m256d)a, (__m256d)b
 INLINE vec vmax(vec a, vec b) { return (vec)_mm256_max_pd((__m256d)a, (__m256d)b); }
 INLINE vec vsqrt(vec x) { return (vec)_mm256_sqrt_pd((__m256d)x); }
 #endif
+#elif defined(__SSE2__) && MG_IS_F32
+INLINE vec vmin(vec a, vec b) { return (vec)_mm_min_ps((__m128)a, (__m128)b); }
+INLINE vec vmax(vec a, vec b) { return (vec)_mm_max_ps((__m128)a, (__m128)b); }
+INLINE vec vsqrt(vec x) { return (vec)_mm_sqrt_ps((__m128)x); }
+#elif defined(__SSE2__)
+INLINE vec vmin(vec a, vec b) { return (vec)_mm_min_pd((__m128d)a, (__m128d)b); }
+INLINE vec vmax(vec a, vec b) { return (vec)_mm_max_pd((__m128d)a, (__m128d)b); }
+INLINE vec vsqrt(vec x) { return (vec)_mm_sqrt_pd((__m128d)x); }
 #else
 INLINE vec vmin(vec a, vec b) { return vsel(a < b, a, b); }
 INLINE vec vmax(vec a, vec b) { return vsel(a > b, a, b); }
@@ -114,11 +166,9 @@ INLINE void vstore_n(real *p, vec x, int64_t n) { _mm512_mask_storeu_ps(p, (__mm
 INLINE vec vload_n(const real *p, int64_t n) { return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
 INLINE void vstore_n(real *p, vec x, int64_t n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)x); }
 #elif MG_VBYTES == 32 && MG_IS_F32
-INLINE ivec vfirst(int64_t n) { return (ivec){0, 1, 2, 3, 4, 5, 6, 7} < iset((ireal)n); }
 INLINE vec vload_n(const real *p, int64_t n) { return (vec)_mm256_maskload_ps(p, (__m256i)vfirst(n)); }
 INLINE void vstore_n(real *p, vec x, int64_t n) { _mm256_maskstore_ps(p, (__m256i)vfirst(n), (__m256)x); }
 #elif MG_VBYTES == 32
-INLINE ivec vfirst(int64_t n) { return (ivec){0, 1, 2, 3} < iset((ireal)n); }
 INLINE vec vload_n(const real *p, int64_t n) { return (vec)_mm256_maskload_pd(p, (__m256i)vfirst(n)); }
 INLINE void vstore_n(real *p, vec x, int64_t n) { _mm256_maskstore_pd(p, (__m256i)vfirst(n), (__m256d)x); }
 #else
@@ -132,11 +182,36 @@ INLINE void vstore_n(real *p, vec x, int64_t n) {
 }
 #endif
 
+/* The first n < LANES numbers at p, `pad` in the other lanes. */
+INLINE vec vload_pad(const real *p, int64_t n, vec pad) { return vsel(vfirst(n), vload_n(p, n), pad); }
+
 /* Fold the lanes into one number, always in the same order: halves onto halves. */
 INLINE real vsum(vec x) {
-    real a[LANES];
-    vstore(a, x);
-    for (int64_t w = LANES / 2; w; w /= 2)
-        for (int64_t i = 0; i < w; i++) a[i] += a[i + w];
-    return a[0];
+    if (LANES > 8) x += vturn(x, 8);
+    if (LANES > 4) x += vturn(x, 4);
+    if (LANES > 2) x += vturn(x, 2);
+    x += vturn(x, 1);
+    return x[0];
 }
+
+/* a0 b0 a1 b1 ... from the lower, from the upper halves of a and b */
+#if defined(__clang__)
+#define MG_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define MG_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
+#endif
+#if MG_VBYTES == 64 && MG_IS_F32
+#define MG_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define MG_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif MG_VBYTES == 64 || (MG_VBYTES == 32 && MG_IS_F32)
+#define MG_LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define MG_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#elif MG_VBYTES == 32 || MG_IS_F32
+#define MG_LOW 0, 4, 1, 5
+#define MG_HIGH 2, 6, 3, 7
+#else
+#define MG_LOW 0, 2
+#define MG_HIGH 1, 3
+#endif
+INLINE vec vzip_low(vec a, vec b) { return MG_SHUFFLE(a, b, MG_LOW); }
+INLINE vec vzip_high(vec a, vec b) { return MG_SHUFFLE(a, b, MG_HIGH); }

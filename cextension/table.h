@@ -4,70 +4,46 @@
 #define MG_TABLE_H
 #include "minigrad.h"
 
-#define MAP(x) MG_MAP_##x,
-#define ZIP(x)
-#define CMP(x)
-#define SEL(x)
-#define RED(x)
-#define ROW(x)
-#define UPD(x)
+#define MAP(name) MG_MAP_##name,
 enum mg_map_op {
 #include "kernels.def"
-    MG_MAPS };
-#undef MAP
-#undef ZIP
-#define MAP(x)
-#define ZIP(x) MG_ZIP_##x,
+    MG_MAPS
+};
+#define ZIP(name) MG_ZIP_##name,
 enum mg_zip_op {
 #include "kernels.def"
-    MG_ZIPS };
-#undef ZIP
-#undef CMP
-#define ZIP(x)
-#define CMP(x) MG_CMP_##x,
+    MG_ZIPS
+};
+#define CMP(name) MG_CMP_##name,
 enum mg_cmp_op {
 #include "kernels.def"
-    MG_CMPS };
-#undef CMP
-#undef SEL
-#define CMP(x)
-#define SEL(x) MG_SEL_##x,
+    MG_CMPS
+};
+#define SEL(name) MG_SEL_##name,
 enum mg_sel_op {
 #include "kernels.def"
-    MG_SELS };
-#undef SEL
-#undef RED
-#define SEL(x)
-#define RED(x) MG_RED_##x,
+    MG_SELS
+};
+#define RED(name) MG_RED_##name,
 enum mg_red_op {
 #include "kernels.def"
-    MG_REDS };
-#undef RED
-#undef ROW
-#define RED(x)
-#define ROW(x) MG_ROW_##x,
+    MG_REDS
+};
+#define ROW(name) MG_ROW_##name,
 enum mg_row_op {
 #include "kernels.def"
-    MG_ROWS };
-#undef ROW
-#undef UPD
-#define ROW(x)
-#define UPD(x) MG_UPD_##x,
+    MG_ROWS
+};
+#define UPD(name) MG_UPD_##name,
 enum mg_upd_op {
 #include "kernels.def"
-    MG_UPDS };
-#undef MAP
-#undef ZIP
-#undef CMP
-#undef SEL
-#undef RED
-#undef ROW
-#undef UPD
+    MG_UPDS
+};
 
 typedef struct {
     void (*map[MG_MAPS])(int64_t n, void *y, const void *x);
     void (*zip[MG_ZIPS])(int64_t n, void *y, const void *a, const void *b);
-    void (*compare[MG_CMPS])(int64_t n, uint8_t *y, const void *a, const void *b);
+    void (*compare[MG_CMPS])(int64_t n, void *y, const void *a, const void *b); /* y: bytes */
     void (*select[MG_SELS])(int64_t n, void *y, const void *a, const void *b, const void *c);
     /* One task's share of a reduction, see reduce.inc */
     int (*reduce)(int op, int64_t outer, int64_t length, int64_t inner, void *y, const void *x,
@@ -89,6 +65,9 @@ typedef struct {
                   const double *hyper);
     double (*sum_squares)(int64_t n, const void *x);
 } mg_table;
+
+/* The kernels in use for MG_F32 or MG_F64 (cpu.c); NULL for any other dtype. */
+const mg_table *mg_kernels(int dtype);
 
 /* ---- shared services (parallel.c, scratch.c) ----------------------------------------------- */
 

@@ -1,0 +1,95 @@
+/* simd_math.h: what vmath.inc says beyond simd.h: exponents, rounding, exact products. */
+
+#if MG_IS_F32
+#define MANTISSA 23 /* bits of a real behind the point; exponents are stored plus BIAS */
+#define BIAS 127
+#define REAL_TINY 0x1p-126f /* smallest normal */
+#define REAL_MAX 0x1.fffffep127f
+#define ROUNDER 0x1.8p23f   /* x + ROUNDER has the integer nearest to x in its low bits */
+#else
+#define MANTISSA 52
+#define BIAS 1023
+#define REAL_TINY 0x1p-1022
+#define REAL_MAX 0x1.fffffffffffffp1023
+#define ROUNDER 0x1.8p52
+#endif
+
+/* a b + c, rounded once on every ISA: a b - p with p = a * b is then the rounding error of p. */
+#if MG_VBYTES == 64 && MG_IS_F32
+INLINE vec vfma1(vec a, vec b, vec c) { return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+#elif MG_VBYTES == 64
+INLINE vec vfma1(vec a, vec b, vec c) { return (vec)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
+#elif MG_VBYTES == 32 && MG_IS_F32
+INLINE vec vfma1(vec a, vec b, vec c) { return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+#elif MG_VBYTES == 32
+INLINE vec vfma1(vec a, vec b, vec c) { return (vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+#elif defined(__ARM_NEON) && MG_IS_F32
+INLINE vec vfma1(vec a, vec b, vec c) { return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+#elif defined(__ARM_NEON)
+INLINE vec vfma1(vec a, vec b, vec c) { return (vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
+#elif MG_IS_F32
+INLINE vec vfma1(vec a, vec b, vec c) { /* a product of floats is exact in double */
+    for (int i = 0; i < LANES; i++) a[i] = (float)((double)a[i] * (double)b[i] + (double)c[i]);
+    return a;
+}
+#else
+/* No FMA: a and b cut into halves whose products are exact (Veltkamp, Dekker), then added to c with
+ * the error of the sum (Knuth).  The last sum rounds a second time: 0.5 becomes 0.50000001 ULP. */
+INLINE vec vfma1(vec a, vec b, vec c) {
+    vec ta = a * 0x1.000002p27, tb = b * 0x1.000002p27;
+    vec ah = ta - (ta - a), al = a - ah, bh = tb - (tb - b), bl = b - bh;
+    vec p = a * b, e = ((ah * bh - p) + ah * bl + al * bh) + al * bl;
+    vec s = p + c, d = s - p;
+    return s + (((p - (s - d)) + (c - d)) + e);
+}
+#endif
+
+/* The nearest integer, ties to even, sign kept; any x. */
+INLINE vec vrint(vec x) {
+    vec big = vset(ROUNDER / (real)1.5), a = vabs(x);
+    return vsel(a < big, vsign_of((a + big) - big, x), x);
+}
+
+/* 2^n for an integer-valued n with 2^n normal */
+INLINE vec vpow2(vec n) { return vfrombits(vbits(n + (ROUNDER + BIAS)) << MANTISSA); }
+
+/* x 2^n for an integer-valued n, |n| <= 2 BIAS; rounded once if |x| is around 1, denormals too */
+#if MG_VBYTES == 64 && MG_IS_F32
+INLINE vec vldexp(vec x, vec n) { return (vec)_mm512_scalef_ps((__m512)x, (__m512)n); }
+#elif MG_VBYTES == 64
+INLINE vec vldexp(vec x, vec n) { return (vec)_mm512_scalef_pd((__m512d)x, (__m512d)n); }
+#else
+INLINE vec vldexp(vec x, vec n) { /* by two powers of two, n being too large for one */
+    ivec both = vbits(n + (ROUNDER + 2 * BIAS)) << (MANTISSA - 1); /* their exponents' sum, halved */
+    ivec first = both & iset((ireal)((ureal)-1 << MANTISSA));
+    return x * vfrombits(first) * vfrombits((both << 1) - first);
+}
+#endif
+
+/* x = m 2^k with m in [3/4, 3/2), for x > 0, denormals too.  k is -inf at 0, +inf at +inf and NaN
+ * where log(x) is NaN; m is then some number in the range. */
+#if MG_VBYTES == 64
+INLINE vec vsplit(vec x, vec *k) {
+#if MG_IS_F32
+    vec m = (vec)_mm512_getmant_ps((__m512)x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_zero);
+    vec e = (vec)_mm512_getexp_ps((__m512)x);
+    e = (vec)_mm512_mask_add_ps((__m512)e, _mm512_cmp_ps_mask((__m512)m, _mm512_set1_ps(1), _CMP_LT_OQ), (__m512)e, _mm512_set1_ps(1));
+#else
+    vec m = (vec)_mm512_getmant_pd((__m512d)x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_zero);
+    vec e = (vec)_mm512_getexp_pd((__m512d)x);
+    e = (vec)_mm512_mask_add_pd((__m512d)e, _mm512_cmp_pd_mask((__m512d)m, _mm512_set1_pd(1), _CMP_LT_OQ), (__m512d)e, _mm512_set1_pd(1));
+#endif
+    *k = vsel(x < 0, vset((real)NAN), e);
+    return m;
+}
+#else
+INLINE vec vsplit(vec x, vec *k) {
+    ivec small = x < REAL_TINY;
+    ivec b = vbits(vsel(small, x * (1 / (REAL_TINY / 2)), x)) + iset((ireal)1 << (MANTISSA - 1));
+    vec shift = vsel(small, vset(ROUNDER / (real)1.5 + 2 * BIAS), vset(ROUNDER / (real)1.5 + BIAS));
+    vec e = vfrombits((ivec)((uvec)b >> MANTISSA) | vbits(vset(ROUNDER / (real)1.5))) - shift;
+    e = vsel(x < (real)INFINITY, e, x); /* and NaN */
+    *k = vsel(x > 0, e, vsel(x == 0, vset(-(real)INFINITY), vset((real)NAN)));
+    return vfrombits((b & iset(((ireal)1 << MANTISSA) - 1)) + vbits(vset((real)0.75)));
+}
+#endif

@@ -1,0 +1,331 @@
+/* strided.c: elementwise work on operands with any strides.
+ *
+ * The index space is cut into blocks of about a thousand elements.  Where a block of an operand is
+ * not contiguous it is packed into a buffer that stays in the first-level cache, and the kernel sees
+ * the buffer: the price is one extra pass through L1, whatever the strides.  A buffer that already
+ * holds the block (a scalar, a row that is added to every row) is not packed again. */
+#include "strided.h"
+#include <string.h>
+
+enum {
+    BLOCK = 1024,   /* elements of a block: 4 or 8 KiB per operand */
+    LONG = 16384,   /* ... where nothing has to be packed */
+    TILE_ROWS = 16, /* of a transposed operand: 16 floats are one cache line */
+    TILE_COLUMNS = BLOCK / TILE_ROWS
+};
+
+/* ---- moving ------------------------------------------------------------------------------------- */
+
+#define ALWAYS static inline __attribute__((always_inline))
+
+/* One row; `size` is a constant once inlined, so that memcpy is one load and one store. */
+ALWAYS void move_elements(int64_t size, int64_t n, char *y, int64_t y_step, const char *x,
+                          int64_t x_step) {
+    if (x_step == 0 && y_step == size) {
+        char value[8];
+        memcpy(value, x, (size_t)size);
+        for (int64_t i = 0; i < n; i++) memcpy(y + i * size, value, (size_t)size);
+    } else {
+        for (int64_t i = 0; i < n; i++) memcpy(y + i * y_step, x + i * x_step, (size_t)size);
+    }
+}
+
+static void move_row(int64_t size, int64_t n, char *y, int64_t ys, const char *x, int64_t xs) {
+    if (xs == 1 && ys == 1)
+        memcpy(y, x, (size_t)(n * size));
+    else if (size == 4)
+        move_elements(4, n, y, 4 * ys, x, 4 * xs);
+    else if (size == 8)
+        move_elements(8, n, y, 8 * ys, x, 8 * xs);
+    else
+        move_elements(1, n, y, ys, x, xs);
+}
+
+/* y[r][c] = x[c][r]: x is contiguous along r, y along c.  4 x 4 floats or 2 x 2 doubles at a time in
+ * registers; a line of x is used up before the next one is touched. */
+typedef uint32_t quad __attribute__((vector_size(16)));
+typedef uint64_t pair __attribute__((vector_size(16)));
+#if defined(__clang__)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (__typeof__(a)){__VA_ARGS__})
+#endif
+
+static void transpose_4x4(char *y, int64_t y_row, const char *x, int64_t x_row) {
+    quad a, b, c, d;
+    memcpy(&a, x, 16), memcpy(&b, x + x_row, 16);
+    memcpy(&c, x + 2 * x_row, 16), memcpy(&d, x + 3 * x_row, 16);
+    quad ac0 = SHUFFLE(a, c, 0, 4, 1, 5), ac1 = SHUFFLE(a, c, 2, 6, 3, 7);
+    quad bd0 = SHUFFLE(b, d, 0, 4, 1, 5), bd1 = SHUFFLE(b, d, 2, 6, 3, 7);
+    a = SHUFFLE(ac0, bd0, 0, 4, 1, 5), b = SHUFFLE(ac0, bd0, 2, 6, 3, 7);
+    c = SHUFFLE(ac1, bd1, 0, 4, 1, 5), d = SHUFFLE(ac1, bd1, 2, 6, 3, 7);
+    memcpy(y, &a, 16), memcpy(y + y_row, &b, 16);
+    memcpy(y + 2 * y_row, &c, 16), memcpy(y + 3 * y_row, &d, 16);
+}
+
+static void transpose_2x2(char *y, int64_t y_row, const char *x, int64_t x_row) {
+    pair a, b;
+    memcpy(&a, x, 16), memcpy(&b, x + x_row, 16);
+    pair low = SHUFFLE(a, b, 0, 2), high = SHUFFLE(a, b, 1, 3);
+    memcpy(y, &low, 16), memcpy(y + y_row, &high, 16);
+}
+
+static void transpose(int64_t size, int64_t rows, int64_t columns, char *y, int64_t y_row,
+                      const char *x, int64_t x_row) {
+    int64_t step = size == 1 ? 1 : 16 / size, r, c;
+    for (c = 0; c + step <= columns; c += step) {
+        for (r = 0; r + step <= rows; r += step) {
+            char *to = y + (r * y_row + c) * size;
+            const char *from = x + (c * x_row + r) * size;
+            if (size == 4)
+                transpose_4x4(to, y_row * 4, from, x_row * 4);
+            else if (size == 8)
+                transpose_2x2(to, y_row * 8, from, x_row * 8);
+            else
+                *to = *from;
+        }
+        for (; r < rows; r++)
+            move_row(size, step, y + (r * y_row + c) * size, 1, x + (c * x_row + r) * size, x_row);
+    }
+    for (; c < columns; c++)
+        move_row(size, rows, y + c * size, y_row, x + c * x_row * size, 1);
+}
+
+/* y[...] = x[...] for a block of any number of dimensions, the last one fastest */
+static void move(int64_t size, int ndim, const int64_t *extent, char *y, const int64_t *ys,
+                 const char *x, const int64_t *xs) {
+    if (ndim == 1) {
+        move_row(size, extent[0], y, ys[0], x, xs[0]);
+    } else if (ndim == 2 && xs[0] == 1 && ys[1] == 1 && xs[1] != 1 && xs[1] != 0) {
+        transpose(size, extent[0], extent[1], y, ys[0], x, xs[1]);
+    } else {
+        for (int64_t i = 0; i < extent[0]; i++)
+            move(size, ndim - 1, extent + 1, y + i * ys[0] * size, ys + 1, x + i * xs[0] * size,
+                 xs + 1);
+    }
+}
+
+/* ---- cutting ------------------------------------------------------------------------------------ */
+
+typedef struct {
+    const mg_job *job;
+    int64_t step[MG_MAX_DIMS]; /* a block's extent along each dimension */
+    int first;                 /* the first dimension along which a block is longer than 1 ... */
+    int tile;                  /* ... or, of a tile, the one that goes with the last */
+    int64_t chunk;             /* blocks per task */
+} cutting;
+
+/* The strides that a contiguous array with these extents has. */
+static void contiguous_strides(int ndim, const int64_t *extent, int64_t *stride) {
+    int64_t product = 1;
+    for (int d = ndim - 1; d >= 0; d--) stride[d] = product, product *= extent[d];
+}
+
+/* Does the operand have them, from dimension `first` on? */
+static int is_contiguous(const mg_job *job, const mg_operand *o, int first) {
+    int64_t product = 1;
+    for (int d = job->ndim - 1; d >= first; d--) {
+        if (o->stride[d] != product && job->shape[d] != 1) return 0;
+        product *= job->shape[d];
+    }
+    return 1;
+}
+
+static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/* Blocks of up to `limit` elements: whole trailing dimensions, and a piece of the one before. */
+static void cut_rows(cutting *c, int64_t limit) {
+    const int64_t *shape = c->job->shape;
+    int d = c->job->ndim - 1;
+    int64_t inner = 1;
+    for (; d > 0 && inner * shape[d] <= limit; d--) {
+        c->step[d] = shape[d];
+        inner *= shape[d];
+    }
+    int64_t most = limit / inner, pieces = ceil_div(shape[d], most);
+    int64_t even = ceil_div(shape[d], pieces);
+    if (inner == 1) even = ceil_div(even, 16) * 16; /* whole vectors */
+    c->step[d] = even < most ? even : most;
+    c->first = d;
+    while (d-- > 0) c->step[d] = 1;
+}
+
+static int64_t magnitude(int64_t x) { return x < 0 ? -x : x; }
+
+/* The dimension along which a transposed operand is nearest to contiguous, if it is not the last and
+ * blocks of whole rows would come back to each of its cache lines many times.  -1: none */
+static int tile_dimension(const cutting *c) {
+    const mg_job *job = c->job;
+    int last = job->ndim - 1;
+    for (int i = 0; i < job->inputs; i++) {
+        const int64_t *stride = job->x[i].stride;
+        int best = last;
+        if (stride[last] == 0 || job->shape[last] == 1) continue;
+        for (int d = 0; d < last; d++)
+            if (stride[d] != 0 && job->shape[d] >= 4 &&
+                magnitude(stride[d]) < magnitude(stride[best]))
+                best = d;
+        if (best < c->first) return best;
+    }
+    return -1;
+}
+
+static void cut_tiles(cutting *c, int rows) {
+    const int64_t *shape = c->job->shape;
+    int last = c->job->ndim - 1;
+    for (int d = 0; d < last; d++) c->step[d] = 1;
+    c->step[last] = shape[last] < TILE_COLUMNS ? shape[last] : TILE_COLUMNS;
+    int64_t most = BLOCK / c->step[last];
+    c->step[rows] = shape[rows] < most ? shape[rows] : most;
+    c->first = c->tile = rows;
+}
+
+/* ---- running ------------------------------------------------------------------------------------ */
+
+/* A buffer, and the block that it holds. */
+typedef struct {
+    _Alignas(64) char data[BLOCK * 8];
+    const char *from;
+    int64_t rows, columns;
+} buffer;
+
+/* Block x, packed.  The last dimension of a tile and all but the first of a block of rows have the
+ * same extent as long as `columns` is the same. */
+static char *packed(buffer *b, int64_t size, int ndim, const int64_t *extent, const int64_t *ys,
+                    const char *x, const int64_t *xs, int64_t columns) {
+    if (b->from != x || b->rows < extent[0] || b->columns != columns) {
+        move(size, ndim, extent, b->data, ys, x, xs);
+        b->from = x;
+        b->rows = extent[0];
+        b->columns = columns;
+    }
+    return b->data;
+}
+
+static void run_rows(const cutting *c, const int64_t *extent, char *y, char *const *x,
+                     buffer *room) {
+    const mg_job *job = c->job;
+    int first = c->first, ndim = job->ndim - first;
+    int64_t contiguous[MG_MAX_DIMS];
+    const mg_operand *to = &job->y;
+    extent += first;
+    contiguous_strides(ndim, extent, contiguous);
+    if (!job->kernel) {
+        move(to->size, ndim, extent, y, to->stride + first, x[0], job->x[0].stride + first);
+        return;
+    }
+    void *source[3];
+    for (int i = 0; i < job->inputs; i++) {
+        const mg_operand *o = &job->x[i];
+        source[i] = is_contiguous(job, o, first)
+                        ? x[i]
+                        : packed(&room[i], o->size, ndim, extent, contiguous, x[i],
+                                 o->stride + first, contiguous[0]);
+    }
+    int64_t n = contiguous[0] * extent[0];
+    if (is_contiguous(job, to, first)) {
+        job->kernel(job, n, y, source);
+    } else {
+        job->kernel(job, n, room[3].data, source);
+        move(to->size, ndim, extent, y, to->stride + first, room[3].data, contiguous);
+    }
+}
+
+static void run_tile(const cutting *c, const int64_t *extent, char *y, char *const *x,
+                     buffer *room) {
+    const mg_job *job = c->job;
+    int last = job->ndim - 1;
+    int64_t rows = extent[c->tile], columns = extent[last], step[3];
+    int64_t tile[2] = {rows, columns}, contiguous[2] = {columns, 1};
+    void *source[3];
+    for (int i = 0; i < job->inputs; i++) {
+        const mg_operand *o = &job->x[i];
+        int64_t stride[2] = {o->stride[c->tile], o->stride[last]};
+        int direct = stride[1] == 1;
+        source[i] = direct ? x[i]
+                           : packed(&room[i], o->size, 2, tile, contiguous, x[i], stride, columns);
+        step[i] = (direct ? stride[0] : columns) * o->size;
+    }
+    int64_t y_step = job->y.stride[c->tile] * job->y.size, size = job->y.size;
+    for (int64_t r = 0; r < rows; r++, y += y_step) {
+        if (!job->kernel) {
+            move_row(size, columns, y, job->y.stride[last], source[0], 1);
+        } else if (job->y.stride[last] == 1) {
+            job->kernel(job, columns, y, source);
+        } else {
+            job->kernel(job, columns, room[3].data, source);
+            move_row(size, columns, y, job->y.stride[last], room[3].data, 1);
+        }
+        for (int i = 0; i < job->inputs; i++) source[i] = (char *)source[i] + step[i];
+    }
+}
+
+static char *address(const mg_operand *o, int ndim, const int64_t *index) {
+    int64_t offset = 0;
+    for (int d = 0; d < ndim; d++) offset += index[d] * o->stride[d];
+    return o->base + offset * o->size;
+}
+
+static void run_blocks(void *context, int64_t begin, int64_t end) {
+    const cutting *c = context;
+    const mg_job *job = c->job;
+    int ndim = job->ndim;
+    int64_t index[MG_MAX_DIMS], extent[MG_MAX_DIMS], rest = begin;
+    for (int d = ndim - 1; d >= 0; d--) {
+        int64_t blocks = ceil_div(job->shape[d], c->step[d]);
+        index[d] = rest % blocks * c->step[d];
+        rest /= blocks;
+    }
+    buffer room[4]; /* three inputs and the result */
+    for (int i = 0; i < 4; i++) room[i].from = NULL;
+    for (int64_t block = begin; block < end; block++) {
+        char *x[3];
+        for (int i = 0; i < job->inputs; i++) x[i] = address(&job->x[i], ndim, index);
+        for (int d = 0; d < ndim; d++) {
+            int64_t left = job->shape[d] - index[d];
+            extent[d] = left < c->step[d] ? left : c->step[d];
+        }
+        (c->tile < 0 ? run_rows : run_tile)(c, extent, address(&job->y, ndim, index), x, room);
+        for (int d = ndim - 1; d >= 0; d--) {
+            index[d] += c->step[d];
+            if (index[d] < job->shape[d]) break;
+            index[d] = 0;
+        }
+    }
+}
+
+void mg_run_strided(const mg_job *job) {
+    cutting c = {.job = job, .tile = -1};
+    cut_rows(&c, LONG);
+    int packing = !is_contiguous(job, &job->y, c.first);
+    for (int i = 0; i < job->inputs; i++) packing |= !is_contiguous(job, &job->x[i], c.first);
+    if (packing) {
+        cut_rows(&c, BLOCK);
+        int rows = tile_dimension(&c);
+        if (rows >= 0) cut_tiles(&c, rows);
+    }
+    int64_t blocks = 1, elements = 1;
+    for (int d = 0; d < job->ndim; d++) {
+        blocks *= ceil_div(job->shape[d], c.step[d]);
+        elements *= c.step[d];
+    }
+    int64_t chunk = ceil_div(job->grain, elements);
+    if (blocks <= chunk)
+        run_blocks(&c, 0, blocks);
+    else
+        mg_parallel_for(blocks, chunk, run_blocks, &c);
+}
+
+static void run_range(void *context, int64_t begin, int64_t end) {
+    const mg_job *job = context;
+    void *x[3];
+    for (int i = 0; i < job->inputs; i++) x[i] = job->x[i].base + begin * job->x[i].size;
+    job->kernel(job, end - begin, job->y.base + begin * job->y.size, x);
+}
+
+void mg_run_contiguous(const mg_job *job, int64_t n) {
+    if (n <= job->grain)
+        run_range((void *)(uintptr_t)job, 0, n);
+    else
+        mg_parallel_for(n, job->grain, run_range, (void *)(uintptr_t)job);
+}

@@ -1,0 +1,150 @@
+"""Kernels along an axis: reductions, softmax and its kin, cross-entropy, gather and scatter-add."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Tuple
+
+import numpy as np
+
+from minigrad._core import ffi, lib
+
+from . import shapes
+from .array import (
+    F64, I64, NULL, Array, check, contiguous, describe, empty, empty_of, from_numpy, numbers,
+    strides_of, view,
+)  # fmt: skip
+from .shapes import Shape
+
+RED, ROW = numbers("red"), numbers("row")
+
+
+def _float_rows(op: str, x: Any) -> Tuple[Any, int, int]:
+    """(contiguous x, number of rows, length of a row)"""
+    if x.layout.code > F64:
+        raise TypeError(f"{op}: {describe(x)}: a float tensor is needed")
+    if not x.shape:
+        raise ValueError(f"{op}: a tensor with at least one dimension is needed")
+    n = x.shape[-1]
+    return contiguous(x), math.prod(x.shape[:-1]), n
+
+
+def permute(x: Any, order: Shape) -> Any:
+    """x with its dimensions in another order, on the same memory."""
+    shape, steps = x.shape, strides_of(x)
+    shape, steps = tuple(shape[d] for d in order), tuple(steps[d] for d in order)
+    return view(x, 0, shape, shapes.normal(shape, steps))
+
+
+def reduce(op: str, x: Any, axes: Shape, parameter: float = 0.0) -> Any:
+    """x reduced over `axes` (sorted, counted from the front), which the result lacks.
+
+    `RED` lists the ops; argmax and argmin give int64.  `parameter` is the correction of var.
+    """
+    kept = tuple(d for d in range(len(x.shape)) if d not in axes)
+    length = math.prod(x.shape[d] for d in axes)
+    if not length and op in ("max", "min", "argmax", "argmin"):
+        raise ValueError(f"{op}: no elements to choose from in {describe(x)} over dim {list(axes)}")
+    if x.layout.code > F64:
+        if op not in ("sum", "prod", "max", "min", "argmax", "argmin"):
+            raise TypeError(f"{op}: {describe(x)}: a float tensor is needed")
+        a = np.asarray(x)
+        over = axes[0] if op in ("argmax", "argmin") and kept and axes else axes
+        over = None if op in ("argmax", "argmin") and not kept else over
+        return from_numpy(np.asarray(getattr(np, op)(a, axis=over)))
+    # C reduces the middle of [outer, length, inner]: bring the axes together where they are not.
+    first = axes[0] if axes else len(x.shape)
+    if axes != tuple(range(first, first + len(axes))):
+        x = permute(x, (*kept, *axes))
+        first = len(kept)
+    x = contiguous(x)
+    outer = math.prod(x.shape[:first])
+    inner = math.prod(x.shape[first + len(axes) :])
+    shape = x.shape[:first] + x.shape[first + len(axes) :]
+    y = empty_of(shape, I64 if op.startswith("arg") else x.layout.code)
+    check(lib.mg_reduce(RED[op], x.layout.code, outer, length, inner, y.ptr, x.ptr, parameter), op, x)
+    return y
+
+
+def rows(op: str, x: Any, b: Any = None, aux: Any = None, parameter: float = 0.0) -> Any:
+    """`op` along the last dimension, [..., n] -> [..., n]; `ROW` lists the ops."""
+    x, count, n = _float_rows(op, x)
+    b = b if b is None else contiguous(b)
+    y = empty(x.layout)
+    b_ptr, aux_ptr = (NULL if a is None else a.ptr for a in (b, aux))
+    check(lib.mg_rows(ROW[op], x.layout.code, count, n, y.ptr, x.ptr, b_ptr, aux_ptr, parameter), op, x)
+    return y
+
+
+def normalize(x: Any, eps: float) -> Tuple[Any, Any]:
+    """((x - mean) * rstd, rstd) along the last dimension, with rstd = 1/sqrt(var + eps)."""
+    rstd = empty_of(x.shape[:-1], x.layout.code)
+    return rows("normalize", x, aux=rstd, parameter=eps), rstd
+
+
+def indices(op: str, index: Any) -> Any:
+    """`index` as contiguous int64."""
+    if index.layout.code != I64:
+        raise TypeError(f"{op}: indices must be int64, not {describe(index)}")
+    return contiguous(index)
+
+
+def _bad_index(op: str, status: int, index: Any, bad: Any, size: int, *operands: Array) -> None:
+    if status == lib.MG_BAD_INDEX:
+        at = np.unravel_index(bad[0], index.shape)
+        raise IndexError(
+            f"{op}: index {np.asarray(index)[at]} at position {[int(i) for i in at]} is out of range "
+            f"for size {size}"
+        )
+    check(status, op, *operands)
+
+
+def cross_entropy(x: Any, target: Any, ignore: int) -> Tuple[Any, Any]:
+    """(loss, lse), each [...]: logsumexp(x) - x[target] for x [..., n], target int64 [...]."""
+    x, count, n = _float_rows("cross_entropy", x)
+    target = indices("cross_entropy", target)
+    if target.shape != x.shape[:-1]:
+        raise ValueError(
+            f"cross_entropy: scores {list(x.shape)} need targets {list(x.shape[:-1])}, "
+            f"not {list(target.shape)}"
+        )
+    loss, lse = empty_of(target.shape, x.layout.code), empty_of(target.shape, x.layout.code)
+    bad, t = ffi.new("int64_t *"), ffi.cast("int64_t *", target.ptr)
+    status = lib.mg_cross_entropy(x.layout.code, count, n, loss.ptr, lse.ptr, x.ptr, t, ignore, bad)
+    _bad_index("cross_entropy", status, target, bad, n, x)
+    return loss, lse
+
+
+def cross_entropy_grad(g: Any, x: Any, lse: Any, target: Any, ignore: int) -> Any:
+    """g (softmax(x) - onehot(target)), zero where target == ignore."""
+    x, count, n = _float_rows("cross_entropy", x)
+    g, target = contiguous(g), contiguous(target)
+    y = empty(x.layout)
+    t = ffi.cast("int64_t *", target.ptr)
+    status = lib.mg_cross_entropy_grad(x.layout.code, count, n, y.ptr, g.ptr, x.ptr, lse.ptr, t, ignore)
+    check(status, "cross_entropy", x)
+    return y
+
+
+def gather(table: Any, index: Any) -> Any:
+    """y[i...] = table[index[i...]]: table [size, ...], index int64 [i...] -> [i..., ...]."""
+    index = indices("gather", index)
+    shape = index.shape + table.shape[1:]
+    if table.layout.code > F64:
+        return from_numpy(np.asarray(np.asarray(table)[np.asarray(index)]))
+    table = contiguous(table)
+    size, width = table.shape[0], math.prod(table.shape[1:])
+    y = empty_of(shape, table.layout.code)
+    bad, i = ffi.new("int64_t *"), ffi.cast("int64_t *", index.ptr)
+    status = lib.mg_gather(table.layout.code, index.layout.size, width, size, y.ptr, table.ptr, i, bad)
+    _bad_index("gather", status, index, bad, size, table)
+    return y
+
+
+def scatter_add(table: Any, index: Any, x: Any) -> None:
+    """table[index[i...]] += x[i...], in place; repeated indices add up."""
+    index, x = indices("scatter_add", index), contiguous(x)
+    size, width = table.shape[0], math.prod(table.shape[1:])
+    bad, i = ffi.new("int64_t *"), ffi.cast("int64_t *", index.ptr)
+    status = lib.mg_scatter_add(table.layout.code, index.layout.size, width, size, table.ptr, x.ptr, i, bad)
+    _bad_index("scatter_add", status, index, bad, size, table)

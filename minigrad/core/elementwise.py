@@ -1,0 +1,187 @@
+"""Elementwise kernels with broadcasting: op(x), op(a, b), a < b, where(a, b, c).
+
+`unary("exp")`, `binary("add")`, `compare("lt")` and `select("where")` give the function for one kernel
+of cextension/kernels.def.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Tuple
+
+import numpy as np
+
+from minigrad._core import ffi, lib
+
+from . import array
+from .array import (
+    BOOL, F32, F64, I64, NULL, Array, astype, broadcast, check, describe, empty, empty_of, from_numpy,
+    geometry, numbers, operand, strides_of,
+)  # fmt: skip
+
+MAP, ZIP, CMP, SEL = (numbers(kind) for kind in ("map", "zip", "cmp", "sel"))
+_map, _zip, _select, _new = lib.mg_map, lib.mg_zip, lib.mg_select, array._new
+
+# NumPy's functions for integers; the ops that are not listed give floats.
+_INTEGER = dict(
+    neg=np.negative, abs=np.absolute, sign=np.sign, square=np.square,
+    add=np.add, sub=np.subtract, mul=np.multiply, maximum=np.maximum, minimum=np.minimum,
+    eq=np.equal, ne=np.not_equal, lt=np.less, le=np.less_equal, gt=np.greater, ge=np.greater_equal,
+    where=np.where, clip=np.clip,
+)  # fmt: skip
+
+
+def _floats(op: str, *arrays: Any) -> Tuple[Any, ...]:
+    """The arrays with one floating element type: int64 and bool take that of their float partner."""
+    codes = {a.layout.code for a in arrays if a.layout.code <= F64}
+    if len(codes) > 1:
+        raise TypeError(
+            f"{op}: {' and '.join(describe(a) for a in arrays)} do not mix: convert one, "
+            f"for example with .to(minigrad.float32)"
+        )
+    code = codes.pop() if codes else F32
+    return tuple(a if a.layout.code == code else astype(a, code) for a in arrays)
+
+
+def _integers(op: str, *arrays: Any) -> Any:
+    """The result where no operand is a float and the op keeps integers, else None."""
+    if op in _INTEGER and all(a.layout.code > F64 for a in arrays):
+        try:
+            return from_numpy(np.asarray(_INTEGER[op](*map(np.asarray, arrays))))
+        except TypeError as e:  # such as the difference of bools
+            raise TypeError(f"{op}: {' and '.join(map(describe, arrays))}: {e}") from None
+    return None
+
+
+def _common(op: str, *arrays: Any) -> Any:
+    try:
+        return broadcast(*(a.layout for a in arrays))
+    except ValueError as e:
+        raise ValueError(f"{op}: {e}") from None
+
+
+def unary(op: str) -> Callable[[Any], Any]:
+    """The function y = op(x), [...] -> [...]."""
+    number, result = MAP[op], array.result_class()
+
+    def kernel(x: Any) -> Any:
+        layout = x.layout
+        if layout.plain is not None:  # small: the overhead counts
+            y = result()
+            ptr = y.ptr = _new(layout.plain)
+            y.layout = layout
+            y.base = y.node = None
+            if not _map(number, layout.code, layout.size, ptr, x.ptr, NULL):
+                return y
+        if layout.code > F64:
+            if (y := _integers(op, x)) is not None:
+                return y
+            (x,) = _floats(op, x)
+        code, g = x.layout.code, NULL
+        if x.layout.strides is None:
+            y = empty(x.layout)
+        else:
+            y, g = empty_of(x.shape, code), geometry(x.shape, strides_of(x))
+        check(_map(number, code, x.layout.size, y.ptr, x.ptr, g), op, x)
+        return y
+
+    kernel.__name__ = kernel.__qualname__ = op
+    return kernel
+
+
+def binary(op: str) -> Callable[[Any, Any], Any]:
+    """The function y = op(a, b), with broadcasting.  One of the two may be a Python number."""
+    number, result = ZIP[op], array.result_class()
+
+    def kernel(a: Any, b: Any) -> Any:
+        try:
+            layout = a.layout
+            if layout is b.layout and layout.plain is not None:  # small: the overhead counts
+                y = result()
+                ptr = y.ptr = _new(layout.plain)
+                y.layout = layout
+                y.base = y.node = None
+                if not _zip(number, layout.code, layout.size, ptr, a.ptr, b.ptr, NULL):
+                    return y
+        except AttributeError:  # a number has no layout
+            pass
+        a, b = operand(a, b), operand(b, a)
+        layout = a.layout
+        if layout is b.layout and layout.strides is None and layout.code <= F64:
+            y, size, g = empty(layout), layout.size, NULL
+        else:
+            if layout.code != b.layout.code or layout.code > F64:
+                if (y := _integers(op, a, b)) is not None:
+                    return y
+                a, b = _floats(op, a, b)
+            shape, size, g = _common(op, a, b)
+            y = empty_of(shape, a.layout.code)
+        check(_zip(number, a.layout.code, size, y.ptr, a.ptr, b.ptr, g), op, a, b)
+        return y
+
+    kernel.__name__ = kernel.__qualname__ = op
+    return kernel
+
+
+def compare(op: str) -> Callable[[Any, Any], Any]:
+    """The function a op b -> bool, with broadcasting."""
+
+    def kernel(a: Any, b: Any) -> Any:
+        a, b = operand(a, b), operand(b, a)
+        if (y := _integers(op, a, b)) is not None:
+            return y
+        a, b = _floats(op, a, b)
+        shape, size, g = _common(op, a, b)
+        y = empty_of(shape, BOOL)
+        ptr = ffi.cast("uint8_t *", y.ptr)
+        check(lib.mg_compare(CMP[op], a.layout.code, size, ptr, a.ptr, b.ptr, g), op, a, b)
+        return y
+
+    kernel.__name__ = kernel.__qualname__ = op
+    return kernel
+
+
+def where(condition: Any, a: Any, b: Any) -> Any:
+    """condition ? a : b, with broadcasting; the condition is bool (or a number: not 0)."""
+    condition, a, b = operand(condition, a), operand(a, b), operand(b, a)
+    if a.layout.code > F64 and b.layout.code > F64:
+        return from_numpy(np.where(np.asarray(condition), np.asarray(a), np.asarray(b)))
+    a, b = _floats("where", a, b)
+    if condition.layout.code != BOOL:
+        condition = astype(condition, BOOL)
+    return _ternary("where", condition, a, b)
+
+
+def clip(x: Any, low: Any, high: Any) -> Any:
+    """min(max(x, low), high); NaN stays NaN."""
+    x, low, high = operand(x, low), operand(low, x), operand(high, x)
+    if (y := _integers("clip", x, low, high)) is not None:
+        return y
+    return _ternary("clip", *_floats("clip", x, low, high))
+
+
+def _ternary(op: str, a: Any, b: Any, c: Any) -> Any:
+    shape, size, g = _common(op, a, b, c)
+    y = empty_of(shape, b.layout.code)
+    check(_select(SEL[op], b.layout.code, size, y.ptr, a.ptr, b.ptr, c.ptr, g), op, a, b, c)
+    return y
+
+
+# ---- in place: sums of gradients ---------------------------------------------------------------
+
+_ADD, _MULADD = ZIP["add"], SEL["muladd"]
+
+
+def add_into(y: Any, x: Any) -> None:
+    """y += x, in place, for a contiguous y; x may broadcast to it."""
+    layout = y.layout
+    g = NULL if layout is x.layout else _common("add", y, x)[2]
+    if status := _zip(_ADD, layout.code, layout.size, y.ptr, y.ptr, x.ptr, g):
+        check(status, "add", y, x)
+
+
+def muladd_into(y: Any, a: Any, b: Any) -> None:
+    """y += a b, in place, for a contiguous y; a and b may broadcast to it."""
+    layout = y.layout
+    g = NULL if layout is a.layout and layout is b.layout else _common("mul", y, a, b)[2]
+    if status := _select(_MULADD, layout.code, layout.size, y.ptr, y.ptr, a.ptr, b.ptr, g):
+        check(status, "mul", y, a, b)

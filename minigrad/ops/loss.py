@@ -1,0 +1,136 @@
+"""Losses.  `reduction` is "mean" (the default), "sum" or "none", as in PyTorch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Optional
+
+import numpy as np
+
+from .. import core
+from ..autograd import Tensor, is_grad_enabled, op
+from .elementwise import (
+    abs, add, div, eq, exp, mul, ne, neg, softplus, square, sub, to, where,
+)  # fmt: skip
+from .index import gather, take
+from .reduce import mean, sum
+from .shape import permute, reshape
+
+
+def _reduced(loss: Tensor, reduction: str) -> Any:
+    if reduction == "none":
+        return loss
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction={reduction!r}: 'mean', 'sum' or 'none'")
+    return mean(loss) if reduction == "mean" else sum(loss)
+
+
+def _same_shape(name: str, input: Tensor, target: Tensor) -> None:  # noqa: A002
+    if input.shape != target.shape:
+        raise ValueError(f"{name}: input {list(input.shape)} and target {list(target.shape)} differ")
+
+
+@op
+def _cross_entropy(x: Tensor, target: Tensor, ignore: int) -> Any:
+    """(loss, logsumexp), each [N], of x [N, C] and target [N]"""
+    return core.cross_entropy(x, target, ignore)
+
+
+def _cross_entropy_rule(g: Any, y: Any, x: Tensor, target: Tensor, ignore: int) -> Any:
+    (g, g_lse), (_, lse) = g, y
+    if not is_grad_enabled() and g_lse is None:
+        return core.cross_entropy_grad(g, x, lse, target, ignore), None, None
+    softmax = exp(sub(x, reshape(lse, (*lse.shape, 1))))
+    dx = mul(softmax, 0.0) if g_lse is None else mul(softmax, reshape(g_lse, (*lse.shape, 1)))
+    if g is not None:
+        used = to(ne(target, ignore), x.dtype)
+        column = reshape(mul(g, used), (*lse.shape, 1))
+        dx = add(dx, mul(sub(softmax, _one_hot(target, used, x)), column))
+    return dx, None, None
+
+
+def _one_hot(target: Tensor, used: Tensor, x: Tensor) -> Any:
+    """[N, C]: 1 at each row's target."""
+    classes = core.from_numpy(np.arange(x.shape[-1]))
+    return to(eq(reshape(target, (*target.shape, 1)), classes), x.dtype)
+
+
+_cross_entropy.vjp_all(_cross_entropy_rule)
+
+
+def cross_entropy(
+    input: Tensor,  # noqa: A002
+    target: Tensor,
+    weight: Optional[Tensor] = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Any:
+    """loss = logsumexp(input) - input[target]: the negative log-probability of the target class.
+
+    input [N, C] (or [C], or [N, C, d…]) are scores before the softmax; target [N] (or [], [N, d…]) are
+    classes, int64.  `weight` [C] weights classes.  Targets equal to ignore_index count nothing; the mean
+    is over the others.  IndexError where a target is no class.
+    """
+    if target.layout.code != core.I64:
+        raise TypeError(f"cross_entropy: targets are int64 classes, not {core.describe(target)}")
+    if len(input.shape) > 2:  # [N, C, d...] -> [N, d..., C]
+        order = (0, *range(2, len(input.shape)), 1)
+        input = permute(input, order)  # noqa: A001
+    loss = _cross_entropy(input, target, ignore_index)[0]
+    if weight is not None:
+        used = ne(target, ignore_index)
+        scale = mul(take(weight, where(used, target, 0)), to(used, input.dtype))
+        loss = mul(loss, scale)
+        return div(sum(loss), sum(scale)) if reduction == "mean" else _reduced(loss, reduction)
+    if reduction == "mean":
+        count = np.count_nonzero(np.asarray(target) != ignore_index)
+        return mul(sum(loss), 1 / count if count else math.nan)
+    return _reduced(loss, reduction)
+
+
+def nll_loss(
+    input: Tensor,  # noqa: A002
+    target: Tensor,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Any:
+    """loss = -input[target], for log-probabilities input [N, C] and classes target [N]."""
+    used = ne(target, ignore_index)
+    index = reshape(where(used, target, 0), (*target.shape, 1))
+    loss = neg(reshape(gather(input, -1, index), target.shape))
+    loss = mul(loss, to(used, input.dtype))
+    if reduction == "mean":
+        return div(sum(loss), sum(to(used, input.dtype)))
+    return _reduced(loss, reduction)
+
+
+def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Any:  # noqa: A002
+    """loss = (input - target)², elementwise."""
+    _same_shape("mse_loss", input, target)
+    return _reduced(square(sub(input, target)), reduction)
+
+
+def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Any:  # noqa: A002
+    """loss = |input - target|, elementwise."""
+    _same_shape("l1_loss", input, target)
+    return _reduced(abs(sub(input, target)), reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,  # noqa: A002
+    target: Tensor,
+    weight: Optional[Tensor] = None,
+    reduction: str = "mean",
+    pos_weight: Optional[Tensor] = None,
+) -> Any:
+    """loss = -(t ln σ(x) + (1 - t) ln(1 - σ(x))), elementwise, for scores x and targets t in [0, 1].
+
+    Computed as softplus(x) - t x, which does not overflow.  pos_weight multiplies the first term.
+    """
+    _same_shape("binary_cross_entropy_with_logits", input, target)
+    if pos_weight is None:
+        loss = sub(softplus(input), mul(target, input))
+    else:
+        positive = mul(mul(target, pos_weight), softplus(neg(input)))
+        loss = add(positive, mul(sub(1.0, target), softplus(input)))
+    return _reduced(loss if weight is None else mul(loss, weight), reduction)
