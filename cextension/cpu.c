@@ -14,6 +14,19 @@ static int has_avx512(void) {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
+
+/* On Zen 4 two 256-bit loads bring data from the second and third level 4 % faster than one of 512
+ * bits (add of 10^6 floats: 149 against 157 us), and nothing is lost in the first.  So the cheap ops of
+ * this table are avx2's. */
+static mg_table avx512[2];
+
+static void take_cheap(mg_table *to, const mg_table *from) {
+#define MAP(name) to->map[MG_MAP_##name] = from->map[MG_MAP_##name];
+#define MAP_COSTLY(name)
+#define ZIP(name) to->zip[MG_ZIP_##name] = from->zip[MG_ZIP_##name];
+#define ZIP_COSTLY(name)
+#include "kernels.def"
+}
 #endif
 
 static int always(void) { return 1; }
@@ -30,7 +43,7 @@ static const struct {
 #endif
 #if defined(__x86_64__)
     {"avx2", has_avx2, {&mg_table_avx2_f32, &mg_table_avx2_f64}},
-    {"avx512", has_avx512, {&mg_table_avx512_f32, &mg_table_avx512_f64}},
+    {"avx512", has_avx512, {&avx512[MG_F32], &avx512[MG_F64]}},
 #endif
 };
 enum { ISAS = sizeof isas / sizeof *isas };
@@ -40,6 +53,10 @@ static atomic_int current = 0;
 __attribute__((constructor)) static void use_the_best(void) {
 #if defined(__x86_64__)
     __builtin_cpu_init(); /* a constructor may run before libgcc's own */
+    avx512[MG_F32] = mg_table_avx512_f32;
+    avx512[MG_F64] = mg_table_avx512_f64;
+    take_cheap(&avx512[MG_F32], &mg_table_avx2_f32);
+    take_cheap(&avx512[MG_F64], &mg_table_avx2_f64);
 #endif
     for (int isa = 0; isa < ISAS; isa++) mg_isa_use(isa);
 }

@@ -178,12 +178,11 @@ int mg_scatter_add(int dtype, int64_t n, int64_t width, int64_t size, void *tabl
 
 /* ---- matrices (gemm.inc cuts for the threads itself) ----------------------------------------------- */
 
-int mg_gemm(int dtype, int64_t m, int64_t n, int64_t k, void *C, const void *A, int64_t a_row,
-            int64_t a_col, const void *B, int64_t b_row, int64_t b_col, int accumulate,
-            const int64_t *batch) {
-    const mg_table *table = mg_kernels(dtype);
+int mg_gemm(const int64_t *form, void *C, const void *A, const void *B, int accumulate) {
+    const mg_table *table = mg_kernels((int)form[0]);
     if (!table) return MG_BAD_OP;
-    return table->gemm(m, n, k, C, A, a_row, a_col, B, b_row, b_col, accumulate, batch);
+    return table->gemm(form[1], form[2], form[3], C, A, form[4], form[5], B, form[6], form[7],
+                       accumulate, form[8] ? form + 8 : NULL);
 }
 
 /* ---- training ------------------------------------------------------------------------------------- */

@@ -70,12 +70,12 @@ int mg_scatter_add(int dtype, int64_t n, int64_t width, int64_t size, void *tabl
 
 /* ---- matrices ----------------------------------------------------------------------------- */
 
-/* C [m, n] (+)= A [m, k] B [k, n].  Strides in elements, any values: transposed operands are
- * swapped strides.  C is contiguous.  batch: NULL, or { ndim, shape, strides of A, strides of B } in
- * elements: as many products, C contiguous over the batch as well. */
-int mg_gemm(int dtype, int64_t m, int64_t n, int64_t k, void *C, const void *A, int64_t a_row,
-            int64_t a_col, const void *B, int64_t b_row, int64_t b_col, int accumulate,
-            const int64_t *batch);
+/* C [m, n] (+)= A [m, k] B [k, n].  C is contiguous.  The sizes come in one array, since a caller has
+ * few different ones and each argument of a call costs it 15 ns:
+ *     form = { dtype, m, n, k, A's strides of m and k, B's strides of k and n, batch ndim,
+ *              batch shape [ndim], A's strides [ndim], B's strides [ndim] }
+ * Strides are in elements and may have any values: transposed operands are swapped strides. */
+int mg_gemm(const int64_t *form, void *C, const void *A, const void *B, int accumulate);
 
 /* ---- training ------------------------------------------------------------------------------ */
 

@@ -158,6 +158,22 @@ INLINE vec vsqrt(vec x) {
 }
 #endif
 
+/* Store past the caches to an aligned address; vstream_end before anyone else reads it. */
+#if MG_VBYTES == 64
+INLINE void vstream(real *p, vec x) { _mm512_stream_si512((__m512i *)(void *)p, (__m512i)x); }
+#elif MG_VBYTES == 32
+INLINE void vstream(real *p, vec x) { _mm256_stream_si256((__m256i *)(void *)p, (__m256i)x); }
+#elif defined(__SSE2__)
+INLINE void vstream(real *p, vec x) { _mm_stream_si128((__m128i *)(void *)p, (__m128i)x); }
+#else
+INLINE void vstream(real *p, vec x) { vstore(p, x); }
+#endif
+#if defined(__SSE2__)
+INLINE void vstream_end(void) { _mm_sfence(); }
+#else
+INLINE void vstream_end(void) {}
+#endif
+
 /* The first n < LANES numbers at p, zero in the other lanes; nothing past p + n is touched. */
 #if MG_VBYTES == 64 && MG_IS_F32
 INLINE vec vload_n(const real *p, int64_t n) { return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }

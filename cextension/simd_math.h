@@ -44,14 +44,42 @@ INLINE vec vfma1(vec a, vec b, vec c) {
 }
 #endif
 
-/* The nearest integer, ties to even, sign kept; any x. */
+/* a b, rounded: no later sum may take it into an FMA.  (The empty statement hides where it came
+ * from.)  Only where vfma1 will ask for its rounding error. */
+INLINE vec vtimes(vec a, vec b) {
+    vec p = a * b;
+#if defined(__x86_64__) && MG_VBYTES == 64
+    __asm__("" : "+v"(p));
+#elif defined(__x86_64__)
+    __asm__("" : "+x"(p));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(p));
+#else
+    __asm__("" : "+m"(p));
+#endif
+    return p;
+}
+
+/* the nearest integer, ties to even, sign kept; any x */
+#if MG_VBYTES == 64 && MG_IS_F32
+INLINE vec vrint(vec x) { return (vec)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT); }
+#elif MG_VBYTES == 64
+INLINE vec vrint(vec x) { return (vec)_mm512_roundscale_pd((__m512d)x, _MM_FROUND_TO_NEAREST_INT); }
+#elif MG_VBYTES == 32 && MG_IS_F32
+INLINE vec vrint(vec x) { return (vec)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+#elif MG_VBYTES == 32
+INLINE vec vrint(vec x) { return (vec)_mm256_round_pd((__m256d)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+#else
 INLINE vec vrint(vec x) {
     vec big = vset(ROUNDER / (real)1.5), a = vabs(x);
     return vsel(a < big, vsign_of((a + big) - big, x), x);
 }
+#endif
 
-/* 2^n for an integer-valued n with 2^n normal */
-INLINE vec vpow2(vec n) { return vfrombits(vbits(n + (ROUNDER + BIAS)) << MANTISSA); }
+/* 2^(n + more) for an integer-valued n; normal results only */
+INLINE vec vpow2(vec n, int more) {
+    return vfrombits((ivec)((uvec)vbits(n + (ROUNDER + BIAS + (real)more)) << MANTISSA));
+}
 
 /* x 2^n for an integer-valued n, |n| <= 2 BIAS; rounded once if |x| is around 1, denormals too */
 #if MG_VBYTES == 64 && MG_IS_F32
@@ -60,36 +88,38 @@ INLINE vec vldexp(vec x, vec n) { return (vec)_mm512_scalef_ps((__m512)x, (__m51
 INLINE vec vldexp(vec x, vec n) { return (vec)_mm512_scalef_pd((__m512d)x, (__m512d)n); }
 #else
 INLINE vec vldexp(vec x, vec n) { /* by two powers of two, n being too large for one */
-    ivec both = vbits(n + (ROUNDER + 2 * BIAS)) << (MANTISSA - 1); /* their exponents' sum, halved */
-    ivec first = both & iset((ireal)((ureal)-1 << MANTISSA));
-    return x * vfrombits(first) * vfrombits((both << 1) - first);
+    uvec both = (uvec)vbits(n + (ROUNDER + 2 * BIAS)) << (MANTISSA - 1); /* exponents' sum, halved */
+    uvec first = both & (uvec)iset((ireal)((ureal)-1 << MANTISSA));
+    return x * vfrombits((ivec)first) * vfrombits((ivec)((both << 1) - first));
 }
 #endif
 
-/* x = m 2^k with m in [3/4, 3/2), for x > 0, denormals too.  k is -inf at 0, +inf at +inf and NaN
- * where log(x) is NaN; m is then some number in the range. */
-#if MG_VBYTES == 64
+/* |x| = m 2^k with m in [3/4, 3/2), subnormal numbers too.  k is -inf at 0, inf at infinity and NaN
+ * at NaN; m is then some number in the range. */
+#if MG_VBYTES == 64 && MG_IS_F32
 INLINE vec vsplit(vec x, vec *k) {
-#if MG_IS_F32
-    vec m = (vec)_mm512_getmant_ps((__m512)x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_zero);
-    vec e = (vec)_mm512_getexp_ps((__m512)x);
-    e = (vec)_mm512_mask_add_ps((__m512)e, _mm512_cmp_ps_mask((__m512)m, _mm512_set1_ps(1), _CMP_LT_OQ), (__m512)e, _mm512_set1_ps(1));
-#else
-    vec m = (vec)_mm512_getmant_pd((__m512d)x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_zero);
-    vec e = (vec)_mm512_getexp_pd((__m512d)x);
-    e = (vec)_mm512_mask_add_pd((__m512d)e, _mm512_cmp_pd_mask((__m512d)m, _mm512_set1_pd(1), _CMP_LT_OQ), (__m512d)e, _mm512_set1_pd(1));
-#endif
-    *k = vsel(x < 0, vset((real)NAN), e);
-    return m;
+    __m512 m = _mm512_getmant_ps((__m512)x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_zero);
+    __m512 e = _mm512_getexp_ps((__m512)x), one = _mm512_set1_ps(1);
+    *k = (vec)_mm512_mask_add_ps(e, _mm512_cmp_ps_mask(m, one, _CMP_LT_OQ), e, one);
+    return (vec)m;
+}
+#elif MG_VBYTES == 64
+INLINE vec vsplit(vec x, vec *k) {
+    __m512d m = _mm512_getmant_pd((__m512d)x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_zero);
+    __m512d e = _mm512_getexp_pd((__m512d)x), one = _mm512_set1_pd(1);
+    *k = (vec)_mm512_mask_add_pd(e, _mm512_cmp_pd_mask(m, one, _CMP_LT_OQ), e, one);
+    return (vec)m;
 }
 #else
 INLINE vec vsplit(vec x, vec *k) {
-    ivec small = x < REAL_TINY;
-    ivec b = vbits(vsel(small, x * (1 / (REAL_TINY / 2)), x)) + iset((ireal)1 << (MANTISSA - 1));
-    vec shift = vsel(small, vset(ROUNDER / (real)1.5 + 2 * BIAS), vset(ROUNDER / (real)1.5 + BIAS));
-    vec e = vfrombits((ivec)((uvec)b >> MANTISSA) | vbits(vset(ROUNDER / (real)1.5))) - shift;
-    e = vsel(x < (real)INFINITY, e, x); /* and NaN */
-    *k = vsel(x > 0, e, vsel(x == 0, vset(-(real)INFINITY), vset((real)NAN)));
-    return vfrombits((b & iset(((ireal)1 << MANTISSA) - 1)) + vbits(vset((real)0.75)));
+    vec a = vabs(x), base = vset(ROUNDER / (real)1.5); /* 2^MANTISSA, whose bits count in ones */
+    ivec small = a < REAL_TINY;
+    uvec b = (uvec)vbits(vsel(small, a * (2 / REAL_TINY), a)) + (uvec)iset((ireal)1 << (MANTISSA - 1));
+    vec e = vfrombits((ivec)(b >> MANTISSA) | vbits(base));
+    e -= vsel(small, base + 2 * BIAS, base + BIAS);
+    e = vsel(a < (real)INFINITY, e, a);
+    *k = vsel(a == 0, vset(-(real)INFINITY), e);
+    uvec fraction = b & (uvec)iset(((ireal)1 << MANTISSA) - 1);
+    return vfrombits((ivec)(fraction + (uvec)vbits(vset((real)0.75))));
 }
 #endif

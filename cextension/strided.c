@@ -73,6 +73,7 @@ static void transpose_2x2(char *y, int64_t y_row, const char *x, int64_t x_row) 
 static void transpose(int64_t size, int64_t rows, int64_t columns, char *y, int64_t y_row,
                       const char *x, int64_t x_row) {
     int64_t step = size == 1 ? 1 : 16 / size, r, c;
+    for (c = 0; c < columns; c++) __builtin_prefetch(x + c * x_row * size);
     for (c = 0; c + step <= columns; c += step) {
         for (r = 0; r + step <= rows; r += step) {
             char *to = y + (r * y_row + c) * size;
@@ -107,31 +108,46 @@ static void move(int64_t size, int ndim, const int64_t *extent, char *y, const i
 
 /* ---- cutting ------------------------------------------------------------------------------------ */
 
+/* How a kernel gets at an operand's part of a block. */
+enum { DIRECT, REPEATED, PACKED };
+
 typedef struct {
     const mg_job *job;
     int64_t step[MG_MAX_DIMS]; /* a block's extent along each dimension */
+    int order[MG_MAX_DIMS];    /* dimensions, the one whose blocks follow each other first */
     int first;                 /* the first dimension along which a block is longer than 1 ... */
-    int tile;                  /* ... or, of a tile, the one that goes with the last */
-    int64_t chunk;             /* blocks per task */
+    int tile;                  /* ... or, of a tile, the one that goes with the last; else -1 */
+    int access[4];             /* of x[0] to x[2], and y */
 } cutting;
 
-/* The strides that a contiguous array with these extents has. */
-static void contiguous_strides(int ndim, const int64_t *extent, int64_t *stride) {
+/* May the block of operand o, dimensions `first` to last, be handed over without packing? */
+static int access_of(const mg_job *job, const mg_operand *o, int first) {
     int64_t product = 1;
-    for (int d = ndim - 1; d >= 0; d--) stride[d] = product, product *= extent[d];
-}
-
-/* Does the operand have them, from dimension `first` on? */
-static int is_contiguous(const mg_job *job, const mg_operand *o, int first) {
-    int64_t product = 1;
+    int contiguous = 1, repeated = 1;
     for (int d = job->ndim - 1; d >= first; d--) {
-        if (o->stride[d] != product && job->shape[d] != 1) return 0;
+        if (job->shape[d] == 1) continue;
+        contiguous &= o->stride[d] == product;
+        repeated &= o->stride[d] == 0;
         product *= job->shape[d];
     }
-    return 1;
+    return contiguous ? DIRECT : repeated ? REPEATED : PACKED;
+}
+
+/* The access to all operands; returns whether any has to be packed. */
+static int find_access(cutting *c) {
+    int packing = 0;
+    for (int i = 0; i < 4; i++) {
+        const mg_operand *o = i < 3 ? &c->job->x[i] : &c->job->y;
+        if (i < 3 && i >= c->job->inputs) continue;
+        c->access[i] = access_of(c->job, o, c->tile < 0 ? c->first : c->job->ndim - 1);
+        packing |= c->access[i] == PACKED;
+    }
+    return packing;
 }
 
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Blocks of up to `limit` elements: whole trailing dimensions, and a piece of the one before. */
 static void cut_rows(cutting *c, int64_t limit) {
@@ -142,18 +158,19 @@ static void cut_rows(cutting *c, int64_t limit) {
         c->step[d] = shape[d];
         inner *= shape[d];
     }
-    int64_t most = limit / inner, pieces = ceil_div(shape[d], most);
-    int64_t even = ceil_div(shape[d], pieces);
+    int64_t most = limit / inner, even = ceil_div(shape[d], ceil_div(shape[d], most));
     if (inner == 1) even = ceil_div(even, 16) * 16; /* whole vectors */
-    c->step[d] = even < most ? even : most;
+    c->step[d] = smaller(even, most);
     c->first = d;
     while (d-- > 0) c->step[d] = 1;
+    for (d = 0; d < c->job->ndim; d++) c->order[d] = c->job->ndim - 1 - d;
+    c->tile = -1;
 }
 
 static int64_t magnitude(int64_t x) { return x < 0 ? -x : x; }
 
-/* The dimension along which a transposed operand is nearest to contiguous, if it is not the last and
- * blocks of whole rows would come back to each of its cache lines many times.  -1: none */
+/* The dimension along which a transposed operand is nearest to contiguous, if blocks of whole rows
+ * would come back to each of its cache lines many times.  -1: none */
 static int tile_dimension(const cutting *c) {
     const mg_job *job = c->job;
     int last = job->ndim - 1;
@@ -165,19 +182,23 @@ static int tile_dimension(const cutting *c) {
             if (stride[d] != 0 && job->shape[d] >= 4 &&
                 magnitude(stride[d]) < magnitude(stride[best]))
                 best = d;
-        if (best < c->first) return best;
+        if (best < last && c->step[best] < smaller(TILE_ROWS, job->shape[best])) return best;
     }
     return -1;
 }
 
+/* Tiles follow each other along the tile's rows, where the transposed operand is contiguous: a line
+ * that two tiles share is still in the cache. */
 static void cut_tiles(cutting *c, int rows) {
     const int64_t *shape = c->job->shape;
-    int last = c->job->ndim - 1;
+    int last = c->job->ndim - 1, next = 0;
     for (int d = 0; d < last; d++) c->step[d] = 1;
-    c->step[last] = shape[last] < TILE_COLUMNS ? shape[last] : TILE_COLUMNS;
-    int64_t most = BLOCK / c->step[last];
-    c->step[rows] = shape[rows] < most ? shape[rows] : most;
+    c->step[last] = smaller(shape[last], TILE_COLUMNS);
+    c->step[rows] = smaller(shape[rows], BLOCK / c->step[last]);
     c->first = c->tile = rows;
+    c->order[next++] = rows;
+    for (int d = last; d >= 0; d--)
+        if (d != rows) c->order[next++] = d;
 }
 
 /* ---- running ------------------------------------------------------------------------------------ */
@@ -189,44 +210,49 @@ typedef struct {
     int64_t rows, columns;
 } buffer;
 
-/* Block x, packed.  The last dimension of a tile and all but the first of a block of rows have the
- * same extent as long as `columns` is the same. */
-static char *packed(buffer *b, int64_t size, int ndim, const int64_t *extent, const int64_t *ys,
-                    const char *x, const int64_t *xs, int64_t columns) {
-    if (b->from != x || b->rows < extent[0] || b->columns != columns) {
-        move(size, ndim, extent, b->data, ys, x, xs);
-        b->from = x;
-        b->rows = extent[0];
-        b->columns = columns;
-    }
-    return b->data;
+/* Is it there already?  `columns` stands for all extents but the first. */
+static int holds(buffer *b, const char *x, int64_t rows, int64_t columns) {
+    if (b->from == x && b->rows >= rows && b->columns == columns) return 1;
+    b->from = x;
+    b->rows = rows;
+    b->columns = columns;
+    return 0;
+}
+
+static mg_source repeated(buffer *b, int64_t size, const char *x) {
+    if (!holds(b, x, 1, 0)) move_row(size, MG_REPEAT, b->data, 1, x, 0);
+    return (mg_source){b->data, 0};
 }
 
 static void run_rows(const cutting *c, const int64_t *extent, char *y, char *const *x,
                      buffer *room) {
     const mg_job *job = c->job;
-    int first = c->first, ndim = job->ndim - first;
-    int64_t contiguous[MG_MAX_DIMS];
+    const int first = c->first, ndim = job->ndim - first;
+    int64_t contiguous[MG_MAX_DIMS], n = 1;
     const mg_operand *to = &job->y;
     extent += first;
-    contiguous_strides(ndim, extent, contiguous);
+    for (int d = ndim - 1; d >= 0; d--) contiguous[d] = n, n *= extent[d];
     if (!job->kernel) {
         move(to->size, ndim, extent, y, to->stride + first, x[0], job->x[0].stride + first);
         return;
     }
-    void *source[3];
+    mg_source source[3];
     for (int i = 0; i < job->inputs; i++) {
         const mg_operand *o = &job->x[i];
-        source[i] = is_contiguous(job, o, first)
-                        ? x[i]
-                        : packed(&room[i], o->size, ndim, extent, contiguous, x[i],
-                                 o->stride + first, contiguous[0]);
+        if (c->access[i] == DIRECT) {
+            source[i] = (mg_source){x[i], 1};
+        } else if (c->access[i] == REPEATED) {
+            source[i] = repeated(&room[i], o->size, x[i]);
+        } else {
+            if (!holds(&room[i], x[i], extent[0], contiguous[0]))
+                move(o->size, ndim, extent, room[i].data, contiguous, x[i], o->stride + first);
+            source[i] = (mg_source){room[i].data, 1};
+        }
     }
-    int64_t n = contiguous[0] * extent[0];
-    if (is_contiguous(job, to, first)) {
-        job->kernel(job, n, y, source);
+    if (c->access[3] == DIRECT) {
+        job->kernel(n, y, source, 0);
     } else {
-        job->kernel(job, n, room[3].data, source);
+        job->kernel(n, room[3].data, source, 0);
         move(to->size, ndim, extent, y, to->stride + first, room[3].data, contiguous);
     }
 }
@@ -237,26 +263,31 @@ static void run_tile(const cutting *c, const int64_t *extent, char *y, char *con
     int last = job->ndim - 1;
     int64_t rows = extent[c->tile], columns = extent[last], step[3];
     int64_t tile[2] = {rows, columns}, contiguous[2] = {columns, 1};
-    void *source[3];
+    mg_source source[3];
     for (int i = 0; i < job->inputs; i++) {
         const mg_operand *o = &job->x[i];
         int64_t stride[2] = {o->stride[c->tile], o->stride[last]};
-        int direct = stride[1] == 1;
-        source[i] = direct ? x[i]
-                           : packed(&room[i], o->size, 2, tile, contiguous, x[i], stride, columns);
-        step[i] = (direct ? stride[0] : columns) * o->size;
-    }
-    int64_t y_step = job->y.stride[c->tile] * job->y.size, size = job->y.size;
-    for (int64_t r = 0; r < rows; r++, y += y_step) {
-        if (!job->kernel) {
-            move_row(size, columns, y, job->y.stride[last], source[0], 1);
-        } else if (job->y.stride[last] == 1) {
-            job->kernel(job, columns, y, source);
+        if (c->access[i] == DIRECT) {
+            source[i] = (mg_source){x[i], 1};
+            step[i] = stride[0] * o->size;
         } else {
-            job->kernel(job, columns, room[3].data, source);
-            move_row(size, columns, y, job->y.stride[last], room[3].data, 1);
+            if (!holds(&room[i], x[i], rows, columns))
+                move(o->size, 2, tile, room[i].data, contiguous, x[i], stride);
+            source[i] = (mg_source){room[i].data, 1};
+            step[i] = columns * o->size;
         }
-        for (int i = 0; i < job->inputs; i++) source[i] = (char *)source[i] + step[i];
+    }
+    const mg_operand *to = &job->y;
+    for (int64_t r = 0; r < rows; r++, y += to->stride[c->tile] * to->size) {
+        if (!job->kernel) {
+            move_row(to->size, columns, y, to->stride[last], source[0].at, 1);
+        } else if (c->access[3] == DIRECT) {
+            job->kernel(columns, y, source, 0);
+        } else {
+            job->kernel(columns, room[3].data, source, 0);
+            move_row(to->size, columns, y, to->stride[last], room[3].data, 1);
+        }
+        for (int i = 0; i < job->inputs; i++) source[i].at = (const char *)source[i].at + step[i];
     }
 }
 
@@ -271,7 +302,8 @@ static void run_blocks(void *context, int64_t begin, int64_t end) {
     const mg_job *job = c->job;
     int ndim = job->ndim;
     int64_t index[MG_MAX_DIMS], extent[MG_MAX_DIMS], rest = begin;
-    for (int d = ndim - 1; d >= 0; d--) {
+    for (int i = 0; i < ndim; i++) {
+        int d = c->order[i];
         int64_t blocks = ceil_div(job->shape[d], c->step[d]);
         index[d] = rest % blocks * c->step[d];
         rest /= blocks;
@@ -281,12 +313,10 @@ static void run_blocks(void *context, int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; block++) {
         char *x[3];
         for (int i = 0; i < job->inputs; i++) x[i] = address(&job->x[i], ndim, index);
-        for (int d = 0; d < ndim; d++) {
-            int64_t left = job->shape[d] - index[d];
-            extent[d] = left < c->step[d] ? left : c->step[d];
-        }
+        for (int d = 0; d < ndim; d++) extent[d] = smaller(c->step[d], job->shape[d] - index[d]);
         (c->tile < 0 ? run_rows : run_tile)(c, extent, address(&job->y, ndim, index), x, room);
-        for (int d = ndim - 1; d >= 0; d--) {
+        for (int i = 0; i < ndim; i++) {
+            int d = c->order[i];
             index[d] += c->step[d];
             if (index[d] < job->shape[d]) break;
             index[d] = 0;
@@ -295,14 +325,13 @@ static void run_blocks(void *context, int64_t begin, int64_t end) {
 }
 
 void mg_run_strided(const mg_job *job) {
-    cutting c = {.job = job, .tile = -1};
+    cutting c = {.job = job};
     cut_rows(&c, LONG);
-    int packing = !is_contiguous(job, &job->y, c.first);
-    for (int i = 0; i < job->inputs; i++) packing |= !is_contiguous(job, &job->x[i], c.first);
-    if (packing) {
+    if (find_access(&c)) {
         cut_rows(&c, BLOCK);
         int rows = tile_dimension(&c);
         if (rows >= 0) cut_tiles(&c, rows);
+        find_access(&c);
     }
     int64_t blocks = 1, elements = 1;
     for (int d = 0; d < job->ndim; d++) {
@@ -318,9 +347,14 @@ void mg_run_strided(const mg_job *job) {
 
 static void run_range(void *context, int64_t begin, int64_t end) {
     const mg_job *job = context;
-    void *x[3];
-    for (int i = 0; i < job->inputs; i++) x[i] = job->x[i].base + begin * job->x[i].size;
-    job->kernel(job, end - begin, job->y.base + begin * job->y.size, x);
+    mg_source x[3];
+    for (int i = 0; i < job->inputs; i++)
+        x[i] = (mg_source){job->x[i].base + begin * job->x[i].size, 1};
+    char *y = job->y.base + begin * job->y.size;
+    if (job->kernel)
+        job->kernel(end - begin, y, x, job->stream);
+    else
+        memcpy(y, x[0].at, (size_t)((end - begin) * job->y.size));
 }
 
 void mg_run_contiguous(const mg_job *job, int64_t n) {

@@ -11,21 +11,15 @@ typedef struct {
     const int64_t *stride; /* [ndim], in elements */
 } mg_operand;
 
-typedef struct mg_job mg_job;
-struct mg_job {
-    /* y[i] = op(x[0][i], ...) for n contiguous elements; NULL copies x[0] */
-    void (*kernel)(const mg_job *job, int64_t n, void *y, void *const *x);
-    union {
-        void (*map)(int64_t n, void *y, const void *x);
-        void (*zip)(int64_t n, void *y, const void *a, const void *b);
-        void (*select)(int64_t n, void *y, const void *a, const void *b, const void *c);
-    } op;
+typedef struct {
+    mg_kernel *kernel; /* NULL: y[i] = x[0][i], elements of the same size */
+    int stream;
     int inputs;
     mg_operand y, x[3];
     int64_t grain; /* elements that are worth a task of their own */
     int ndim;
     const int64_t *shape;
-};
+} mg_job;
 
 /* The whole job, cut for the threads: operands contiguous, n elements each; or with strides. */
 void mg_run_contiguous(const mg_job *job, int64_t n);

@@ -40,11 +40,21 @@ enum mg_upd_op {
     MG_UPDS
 };
 
+/* An input of an elementwise kernel: n elements (step 1), or one that is repeated (step 0): then
+ * MG_REPEAT copies of it lie at `at`, enough for the longest step of any kernel. */
 typedef struct {
-    void (*map[MG_MAPS])(int64_t n, void *y, const void *x);
-    void (*zip[MG_ZIPS])(int64_t n, void *y, const void *a, const void *b);
-    void (*compare[MG_CMPS])(int64_t n, void *y, const void *a, const void *b); /* y: bytes */
-    void (*select[MG_SELS])(int64_t n, void *y, const void *a, const void *b, const void *c);
+    const void *at;
+    int64_t step;
+} mg_source;
+enum { MG_REPEAT = 64 };
+
+/* y[i] = op(x[0][i], ...).  stream: y is large and not read again soon, so write past the caches. */
+typedef void mg_kernel(int64_t n, void *y, const mg_source *x, int stream);
+
+typedef struct {
+    mg_kernel *map[MG_MAPS], *zip[MG_ZIPS];
+    mg_kernel *compare[MG_CMPS]; /* y: bytes */
+    mg_kernel *select[MG_SELS];
     /* One task's share of a reduction, see reduce.inc */
     int (*reduce)(int op, int64_t outer, int64_t length, int64_t inner, void *y, const void *x,
                   double parameter);

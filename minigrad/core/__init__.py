@@ -6,15 +6,62 @@ check shapes and element types, call C and return a new array.  They know nothin
 
 from . import shapes
 from .array import (
-    BOOL, DTYPES, F32, F64, I64, Array, Layout, Scalar, alias, astype, contiguous, copy_into, describe,
-    empty, empty_of, from_numpy, is_view, layout, operand, results_are, strides_of, view, zeros,
+    BOOL,
+    DTYPES,
+    F32,
+    F64,
+    I64,
+    Array,
+    Layout,
+    Scalar,
+    alias,
+    astype,
+    contiguous,
+    copy_into,
+    describe,
+    empty,
+    empty_of,
+    from_numpy,
+    is_view,
+    layout,
+    operand,
+    results_are,
+    strides_of,
+    view,
+    zeros,
 )  # fmt: skip
 from .axes import (
-    cross_entropy, cross_entropy_grad, gather, indices, normalize, permute, reduce, rows, scatter_add,
+    cross_entropy,
+    cross_entropy_grad,
+    gather,
+    indices,
+    normalize,
+    permute,
+    reduce,
+    rows,
+    scatter_add,
 )  # fmt: skip
 from .elementwise import (
-    CMP, MAP, ZIP, add_into, binary, clip, compare, muladd_into, unary, where,
+    CMP,
+    MAP,
+    ZIP,
+    add_into,
+    binary,
+    clip,
+    compare,
+    muladd_into,
+    unary,
+    where,
 )  # fmt: skip
-from .machine import get_num_threads, isa, isas, memory, set_num_threads, trim, use_isa
-from .matrix import gemm, gemm_into, sum_squares, update
+from .machine import (
+    compiled_isas,
+    get_num_threads,
+    isa,
+    isas,
+    memory,
+    set_num_threads,
+    trim,
+    use_isa,
+)
+from .matrix import gemm, gemm_into, sum_squares, transposed, update
 from .shapes import Shape

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any, Union
 
 import numpy as np
 
@@ -82,7 +82,7 @@ class Array:
         return DTYPES[self.layout.code]
 
     @property
-    def __array_interface__(self) -> Dict[str, Any]:
+    def __array_interface__(self) -> dict[str, Any]:
         """How NumPy shares this memory without a copy; its view keeps the array alive."""
         itemsize, strides = _ITEMSIZE[self.layout.code], self.layout.strides
         return {
@@ -108,7 +108,7 @@ def result_class() -> Any:
     return _result
 
 
-def numbers(kind: str) -> Dict[str, int]:
+def numbers(kind: str) -> dict[str, int]:
     """{'add': 0, …}: the kernels of one kind, read off the enum that C itself uses."""
     prefix = f"MG_{kind.upper()}_"
     enum = ffi.typeof(f"enum mg_{kind}_op").relements
@@ -162,8 +162,10 @@ def zeros(like: Layout) -> Any:
 def alias(x: Array) -> Any:
     """A second array object on the memory of `x`."""
     y = _result()
-    y.ptr, y.layout, y.node = x.ptr, x.layout, None
-    y.base = x.ptr if x.base is None else x.base
+    y.ptr = x.ptr
+    y.layout = x.layout
+    y.base = x.base
+    y.node = None
     return y
 
 
@@ -179,15 +181,22 @@ def view(x: Array, offset: int, shape: Shape, strides: Strides) -> Any:
 
 def from_numpy(a: Any) -> Any:
     """An array on the memory of the ndarray `a`; on a copy if that is read-only, runs backwards, or
-    has an element type other than float32, float64, int64 and bool (small types are widened)."""
+    has an element type other than float32, float64, int64 and bool (small types are widened).
+    """
     a = np.asarray(a)
     if a.dtype not in DTYPES:
         if a.dtype.kind not in "iuf":
-            raise TypeError(f"no tensor of {a.dtype}: float32, float64, int64 and bool are possible")
+            raise TypeError(
+                f"no tensor of {a.dtype}: float32, float64, int64 and bool are possible"
+            )
         wide = np.float32 if a.dtype.itemsize <= 4 else np.float64
         a = a.astype(wide if a.dtype.kind == "f" else np.int64)
     a = np.asarray(a)
-    if not a.flags.writeable or not a.flags.aligned or any(s < 0 or s % a.itemsize for s in a.strides):
+    if (
+        not a.flags.writeable
+        or not a.flags.aligned
+        or any(s < 0 or s % a.itemsize for s in a.strides)
+    ):
         a = a.copy()
     y = _result()
     y.ptr = _cast(_char_p, a.__array_interface__["data"][0])
@@ -230,7 +239,7 @@ def geometry(shape: Shape, *strides: Shape) -> Any:
 
 
 @lru_cache(maxsize=16384)
-def broadcast(*operands: Layout) -> Tuple[Shape, int, Any]:
+def broadcast(*operands: Layout) -> tuple[Shape, int, Any]:
     """(common shape, its size, geometry) of operands with these layouts."""
     shape = shapes.broadcast(*(a.shape for a in operands))
     steps = [shapes.expand(a.shape, a.strides, shape) for a in operands]
@@ -245,7 +254,9 @@ def strides_of(x: Array) -> Shape:
 
 def copy_into(y: Array, x: Array) -> None:
     """y[...] = x, broadcast to y's shape and converted to its element type; y is written in place."""
-    steps = strides_of(x) if x.shape == y.shape else shapes.expand(x.shape, x.layout.strides, y.shape)
+    steps = (
+        strides_of(x) if x.shape == y.shape else shapes.expand(x.shape, x.layout.strides, y.shape)
+    )
     g = geometry(y.shape, strides_of(y), steps)
     check(lib.mg_copy(y.layout.code, x.layout.code, y.layout.size, y.ptr, x.ptr, g), "copy", y, x)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Tuple
+from typing import Any
 
 import numpy as np
 
@@ -11,15 +11,26 @@ from minigrad._core import ffi, lib
 
 from . import shapes
 from .array import (
-    F64, I64, NULL, Array, check, contiguous, describe, empty, empty_of, from_numpy, numbers,
-    strides_of, view,
+    F64,
+    I64,
+    NULL,
+    Array,
+    check,
+    contiguous,
+    describe,
+    empty,
+    empty_of,
+    from_numpy,
+    numbers,
+    strides_of,
+    view,
 )  # fmt: skip
 from .shapes import Shape
 
 RED, ROW = numbers("red"), numbers("row")
 
 
-def _float_rows(op: str, x: Any) -> Tuple[Any, int, int]:
+def _float_rows(op: str, x: Any) -> tuple[Any, int, int]:
     """(contiguous x, number of rows, length of a row)"""
     if x.layout.code > F64:
         raise TypeError(f"{op}: {describe(x)}: a float tensor is needed")
@@ -62,7 +73,9 @@ def reduce(op: str, x: Any, axes: Shape, parameter: float = 0.0) -> Any:
     inner = math.prod(x.shape[first + len(axes) :])
     shape = x.shape[:first] + x.shape[first + len(axes) :]
     y = empty_of(shape, I64 if op.startswith("arg") else x.layout.code)
-    check(lib.mg_reduce(RED[op], x.layout.code, outer, length, inner, y.ptr, x.ptr, parameter), op, x)
+    check(
+        lib.mg_reduce(RED[op], x.layout.code, outer, length, inner, y.ptr, x.ptr, parameter), op, x
+    )
     return y
 
 
@@ -72,11 +85,15 @@ def rows(op: str, x: Any, b: Any = None, aux: Any = None, parameter: float = 0.0
     b = b if b is None else contiguous(b)
     y = empty(x.layout)
     b_ptr, aux_ptr = (NULL if a is None else a.ptr for a in (b, aux))
-    check(lib.mg_rows(ROW[op], x.layout.code, count, n, y.ptr, x.ptr, b_ptr, aux_ptr, parameter), op, x)
+    check(
+        lib.mg_rows(ROW[op], x.layout.code, count, n, y.ptr, x.ptr, b_ptr, aux_ptr, parameter),
+        op,
+        x,
+    )
     return y
 
 
-def normalize(x: Any, eps: float) -> Tuple[Any, Any]:
+def normalize(x: Any, eps: float) -> tuple[Any, Any]:
     """((x - mean) * rstd, rstd) along the last dimension, with rstd = 1/sqrt(var + eps)."""
     rstd = empty_of(x.shape[:-1], x.layout.code)
     return rows("normalize", x, aux=rstd, parameter=eps), rstd
@@ -99,7 +116,7 @@ def _bad_index(op: str, status: int, index: Any, bad: Any, size: int, *operands:
     check(status, op, *operands)
 
 
-def cross_entropy(x: Any, target: Any, ignore: int) -> Tuple[Any, Any]:
+def cross_entropy(x: Any, target: Any, ignore: int) -> tuple[Any, Any]:
     """(loss, lse), each [...]: logsumexp(x) - x[target] for x [..., n], target int64 [...]."""
     x, count, n = _float_rows("cross_entropy", x)
     target = indices("cross_entropy", target)
@@ -121,7 +138,9 @@ def cross_entropy_grad(g: Any, x: Any, lse: Any, target: Any, ignore: int) -> An
     g, target = contiguous(g), contiguous(target)
     y = empty(x.layout)
     t = ffi.cast("int64_t *", target.ptr)
-    status = lib.mg_cross_entropy_grad(x.layout.code, count, n, y.ptr, g.ptr, x.ptr, lse.ptr, t, ignore)
+    status = lib.mg_cross_entropy_grad(
+        x.layout.code, count, n, y.ptr, g.ptr, x.ptr, lse.ptr, t, ignore
+    )
     check(status, "cross_entropy", x)
     return y
 
@@ -136,7 +155,9 @@ def gather(table: Any, index: Any) -> Any:
     size, width = table.shape[0], math.prod(table.shape[1:])
     y = empty_of(shape, table.layout.code)
     bad, i = ffi.new("int64_t *"), ffi.cast("int64_t *", index.ptr)
-    status = lib.mg_gather(table.layout.code, index.layout.size, width, size, y.ptr, table.ptr, i, bad)
+    status = lib.mg_gather(
+        table.layout.code, index.layout.size, width, size, y.ptr, table.ptr, i, bad
+    )
     _bad_index("gather", status, index, bad, size, table)
     return y
 
@@ -146,5 +167,7 @@ def scatter_add(table: Any, index: Any, x: Any) -> None:
     index, x = indices("scatter_add", index), contiguous(x)
     size, width = table.shape[0], math.prod(table.shape[1:])
     bad, i = ffi.new("int64_t *"), ffi.cast("int64_t *", index.ptr)
-    status = lib.mg_scatter_add(table.layout.code, index.layout.size, width, size, table.ptr, x.ptr, i, bad)
+    status = lib.mg_scatter_add(
+        table.layout.code, index.layout.size, width, size, table.ptr, x.ptr, i, bad
+    )
     _bad_index("scatter_add", status, index, bad, size, table)

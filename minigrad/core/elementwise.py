@@ -6,7 +6,7 @@ of cextension/kernels.def.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Tuple
+from typing import Any, Callable
 
 import numpy as np
 
@@ -14,8 +14,21 @@ from minigrad._core import ffi, lib
 
 from . import array
 from .array import (
-    BOOL, F32, F64, I64, NULL, Array, astype, broadcast, check, describe, empty, empty_of, from_numpy,
-    geometry, numbers, operand, strides_of,
+    BOOL,
+    F32,
+    F64,
+    NULL,
+    astype,
+    broadcast,
+    check,
+    describe,
+    empty,
+    empty_of,
+    from_numpy,
+    geometry,
+    numbers,
+    operand,
+    strides_of,
 )  # fmt: skip
 
 MAP, ZIP, CMP, SEL = (numbers(kind) for kind in ("map", "zip", "cmp", "sel"))
@@ -30,7 +43,7 @@ _INTEGER = dict(
 )  # fmt: skip
 
 
-def _floats(op: str, *arrays: Any) -> Tuple[Any, ...]:
+def _floats(op: str, *arrays: Any) -> tuple[Any, ...]:
     """The arrays with one floating element type: int64 and bool take that of their float partner."""
     codes = {a.layout.code for a in arrays if a.layout.code <= F64}
     if len(codes) > 1:
@@ -171,10 +184,18 @@ def _ternary(op: str, a: Any, b: Any, c: Any) -> Any:
 _ADD, _MULADD = ZIP["add"], SEL["muladd"]
 
 
+def _into(op: str, y: Any, *arrays: Any) -> Any:
+    """The geometry of y op= arrays, which may broadcast to y but must not be larger."""
+    shape, _, g = _common(op, y, *arrays)
+    if shape != y.shape or any(a.layout.code != y.layout.code for a in arrays):
+        raise ValueError(f"{op}: {' and '.join(map(describe, arrays))} added to {describe(y)}")
+    return g
+
+
 def add_into(y: Any, x: Any) -> None:
     """y += x, in place, for a contiguous y; x may broadcast to it."""
     layout = y.layout
-    g = NULL if layout is x.layout else _common("add", y, x)[2]
+    g = NULL if layout is x.layout else _into("add", y, x)
     if status := _zip(_ADD, layout.code, layout.size, y.ptr, y.ptr, x.ptr, g):
         check(status, "add", y, x)
 
@@ -182,6 +203,11 @@ def add_into(y: Any, x: Any) -> None:
 def muladd_into(y: Any, a: Any, b: Any) -> None:
     """y += a b, in place, for a contiguous y; a and b may broadcast to it."""
     layout = y.layout
-    g = NULL if layout is a.layout and layout is b.layout else _common("mul", y, a, b)[2]
+    if layout is a.layout and b.__class__ is a.__class__ and layout is b.layout:
+        g = NULL
+    else:  # b may be a number, or integers
+        b = operand(b, y)
+        b = b if b.layout.code == layout.code else astype(b, layout.code)
+        g = _into("mul", y, a, b)
     if status := _select(_MULADD, layout.code, layout.size, y.ptr, y.ptr, a.ptr, b.ptr, g):
         check(status, "mul", y, a, b)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from typing import List, Tuple
 
 from minigrad._core import ffi, lib
 
 
-def _names() -> List[str]:
-    names: List[str] = []
+def _names() -> list[str]:
+    names: list[str] = []
     while (p := lib.mg_isa_name(len(names))) != ffi.NULL:
         names.append(ffi.string(p).decode())
     return names
 
 
-def isas() -> List[str]:
+def compiled_isas() -> list[str]:
+    """The instruction sets that are compiled in, worst first, whether this machine has them or not."""
+    return _names()
+
+
+def isas() -> list[str]:
     """The instruction sets that are compiled in and that this machine has, worst first."""
     return [name for i, name in enumerate(_names()) if lib.mg_isa_supported(i)]
 
@@ -31,7 +35,9 @@ def use_isa(name: str) -> None:
     ValueError if this build or this machine does not have them.
     """
     if name not in isas():
-        raise ValueError(f"instruction set {name!r}: this machine and build have {', '.join(isas())}")
+        raise ValueError(
+            f"instruction set {name!r}: this machine and build have {', '.join(isas())}"
+        )
     lib.mg_isa_use(_names().index(name))
 
 
@@ -46,7 +52,7 @@ def get_num_threads() -> int:
     return int(lib.mg_threads())
 
 
-def memory() -> Tuple[int, int]:
+def memory() -> tuple[int, int]:
     """(bytes in use, bytes kept for reuse) of the pool that holds all but small arrays."""
     used, kept = ffi.new("size_t *"), ffi.new("size_t *")
     lib.mg_memory(used, kept)

@@ -7,10 +7,11 @@ Everything is a pure function of tuples, so the results that the hot path needs 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, List, Optional, Sequence, Tuple, Union
+from typing import Any, Optional
 
-Shape = Tuple[int, ...]
+Shape = tuple[int, ...]
 Strides = Optional[Shape]
 
 
@@ -41,7 +42,7 @@ def axis(dim: int, ndim: int) -> int:
     return dim % ndim if ndim else 0
 
 
-def axes(dim: Union[None, int, Sequence[int]], ndim: int) -> Shape:
+def axes(dim: int | Sequence[int] | None, ndim: int) -> Shape:
     """The dimensions that `dim` names (None: all), counted from the front, in rising order."""
     if dim is None:
         return tuple(range(ndim))
@@ -80,10 +81,11 @@ def expand(shape: Shape, strides: Strides, to: Shape) -> Shape:
     )
 
 
-def merged(shape: Shape, *strides: Shape) -> List[List[int]]:
+def merged(shape: Shape, *strides: Shape) -> list[list[int]]:
     """[length, stride of operand 1, stride of operand 2, …] per dimension, with neighbours merged
-    where every operand steps through both as through one."""
-    dims: List[List[int]] = []
+    where every operand steps through both as through one.
+    """
+    dims: list[list[int]] = []
     for n, *steps in zip(shape, *strides):
         if n == 1:
             continue
@@ -94,7 +96,7 @@ def merged(shape: Shape, *strides: Shape) -> List[List[int]]:
     return dims or [[1] + [0] * len(strides)]
 
 
-def reshape(shape: Shape, strides: Strides, to: Sequence[int]) -> Tuple[Shape, Strides, bool]:
+def reshape(shape: Shape, strides: Strides, to: Sequence[int]) -> tuple[Shape, Strides, bool]:
     """(new shape, its strides, whether they address the same memory: no copy is needed).
 
     One entry of `to` may be -1: what is left.  ValueError where the sizes differ.
@@ -111,7 +113,7 @@ def reshape(shape: Shape, strides: Strides, to: Sequence[int]) -> Tuple[Shape, S
         return target, None, True
     # Strided: possible where each run of new dimensions lies within one merged old dimension.
     old = merged(shape, strides)
-    steps: List[int] = []
+    steps: list[int] = []
     dims = iter(old)
     length, step = next(dims)
     for n in target:
@@ -127,7 +129,7 @@ def reshape(shape: Shape, strides: Strides, to: Sequence[int]) -> Tuple[Shape, S
     return target, normal(target, tuple(steps)), True
 
 
-def index(shape: Shape, strides: Strides, key: Tuple[Any, ...]) -> Tuple[int, Shape, Shape]:
+def index(shape: Shape, strides: Strides, key: tuple[Any, ...]) -> tuple[int, Shape, Shape]:
     """(offset, shape, strides) of x[key] for ints, slices with positive steps, None and `...`."""
     steps = row_major(shape) if strides is None else strides
     used = sum(k is not None and k is not Ellipsis for k in key)

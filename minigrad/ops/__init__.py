@@ -75,7 +75,9 @@ def _len(x: Tensor) -> int:
 
 
 def _repr(x: Tensor) -> str:
-    text = np.array2string(np.asarray(x), separator=", ", prefix="tensor(", precision=4, threshold=1000)
+    text = np.array2string(
+        np.asarray(x), separator=", ", prefix="tensor(", precision=4, threshold=1000
+    )
     dtype = "" if x.dtype in (np.float32, np.int64, np.bool_) else f", dtype={x.dtype}"
     tracked = "" if x.node is None else ", requires_grad=True"
     return f"tensor({text}{dtype}{tracked})"
@@ -106,10 +108,14 @@ def _in_place(f: Any) -> Any:
 
 
 Tensor.ndim = property(lambda x: len(x.shape), doc="The number of dimensions.")  # type: ignore
-Tensor.T = property(lambda x: shape.permute(x, *reversed(range(len(x.shape)))), doc="Reversed dimensions.")  # type: ignore
-Tensor.mT = property(lambda x: shape.transpose(x, -1, -2), doc="The transposed matrices.")  # type: ignore
+Tensor.T = property(
+    lambda x: shape.permute(x, *reversed(range(len(x.shape)))), doc="Reversed dimensions."
+)  # type: ignore
+Tensor.mT = property(lambda x: linalg.matrix_transpose(x), doc="The transposed matrices.")  # type: ignore
 Tensor.data = property(  # type: ignore[attr-defined]
-    lambda x: x.detach(), lambda x, value: _copy_(x.detach(), value), doc="The same memory, not tracked."
+    lambda x: x.detach(),
+    lambda x, value: _copy_(x.detach(), value),
+    doc="The same memory, not tracked.",
 )
 Tensor.numpy = _numpy  # type: ignore[attr-defined]
 Tensor.item = _item  # type: ignore[attr-defined]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Dict, Optional, Sequence, Union
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,11 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
             [3., 4.]])
     """
     a = np.array(data)
-    if dtype is None and a.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic, Tensor)):
+    if (
+        dtype is None
+        and a.dtype == np.float64
+        and not isinstance(data, (np.ndarray, np.generic, Tensor))
+    ):
         dtype = _default
     return _made(a if dtype is None else a.astype(dtype), requires_grad)
 
@@ -60,10 +65,18 @@ def from_numpy(a: Any) -> Tensor:
     return _made(a, False)
 
 
-def full(size: Sequence[int], fill_value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def full(
+    size: Sequence[int], fill_value: Any, dtype: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor of shape `size`, all of it fill_value."""
     if dtype is None:
-        dtype = bool_ if isinstance(fill_value, bool) else int64 if isinstance(fill_value, int) else _default
+        dtype = (
+            bool_
+            if isinstance(fill_value, bool)
+            else int64
+            if isinstance(fill_value, int)
+            else _default
+        )
     return _made(np.full(tuple(size), fill_value, dtype), requires_grad)
 
 
@@ -99,7 +112,11 @@ def full_like(x: Tensor, fill_value: Any, dtype: Any = None, requires_grad: bool
 
 
 def arange(
-    start: float, end: Optional[float] = None, step: float = 1, dtype: Any = None, requires_grad: bool = False
+    start: float,
+    end: float | None = None,
+    step: float = 1,
+    dtype: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """start, start + step, … below end; arange(n) is 0 … n-1.  int64 for ints, else the default type."""
     start, end = (0, start) if end is None else (start, end)
@@ -108,12 +125,14 @@ def arange(
     return _made(np.arange(start, end, step).astype(dtype), requires_grad)
 
 
-def linspace(start: float, end: float, steps: int, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def linspace(
+    start: float, end: float, steps: int, dtype: Any = None, requires_grad: bool = False
+) -> Tensor:
     """`steps` numbers from start to end, both included, at equal distances."""
     return _made(np.linspace(start, end, steps).astype(dtype or _default), requires_grad)
 
 
-def eye(n: int, m: Optional[int] = None, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def eye(n: int, m: int | None = None, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """The identity matrix [n, n], or its like [n, m]."""
     return _made(np.eye(n, m, dtype=dtype or _default), requires_grad)
 
@@ -130,12 +149,12 @@ def manual_seed(seed: int) -> None:
     _generator = np.random.Generator(np.random.PCG64(seed))
 
 
-def get_rng_state() -> Dict[str, Any]:
+def get_rng_state() -> dict[str, Any]:
     """The state of the random numbers, a dict of plain values, for `set_rng_state`."""
     return dict(_generator.bit_generator.state)
 
 
-def set_rng_state(state: Dict[str, Any]) -> None:
+def set_rng_state(state: dict[str, Any]) -> None:
     """Go on from where `get_rng_state` was called."""
     _generator.bit_generator.state = state
 
@@ -159,7 +178,7 @@ def randn(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     return _made(np.asarray(a), requires_grad)
 
 
-def randint(low: int, high: Optional[int] = None, size: Union[None, Sequence[int]] = None) -> Tensor:
+def randint(low: int, high: int | None = None, size: Sequence[int] | None = None) -> Tensor:
     """Uniform random integers from [low, high), or from [0, low): int64, of shape `size`."""
     low, high = (0, low) if high is None else (low, high)
     with _lock:

@@ -10,7 +10,7 @@ Rules are written with ops, so that they can be differentiated again; `g` is the
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Union
 
 from .. import core
 from ..autograd import Tensor, op
@@ -42,8 +42,18 @@ sub.vjp(a=lambda g: g, b=lambda g: neg(g))
 mul = _binary("mul", "a b")
 mul.vjp(a=lambda g, b: mul(g, b), b=lambda g, a: mul(g, a))
 _muladd_into = core.muladd_into
+
+
+def _mul_into(total: Tensor, g: Tensor, other: Operand) -> None:
+    """total += g other, or the sum of that over the dimensions along which `total` was broadcast."""
+    if total.layout.shape == g.layout.shape:
+        _muladd_into(total, g, other)
+    else:
+        core.add_into(total, mul(g, other).sum_to(total.layout.shape))
+
+
 mul.vjp_into(
-    a=lambda total, g, b: _muladd_into(total, g, b), b=lambda total, g, a: _muladd_into(total, g, a)
+    a=lambda total, g, b: _mul_into(total, g, b), b=lambda total, g, a: _mul_into(total, g, a)
 )
 
 div = _binary("div", "a / b")
@@ -52,7 +62,7 @@ div.vjp(a=lambda g, b: div(g, b), b=lambda g, y, b: neg(div(mul(g, y), b)))
 neg = _unary("neg", "-x")
 neg.vjp(x=lambda g: neg(g))
 
-abs = _unary("abs", "|x|; its derivative at 0 is 0")  # noqa: A001
+abs = _unary("abs", "|x|; its derivative at 0 is 0")
 abs.vjp(x=lambda g, x: mul(g, sign(x)))
 
 sign = _unary("sign", "-1, 0 or 1")
@@ -67,7 +77,7 @@ sqrt.vjp(x=lambda g, y: div(g, mul(y, 2.0)))
 reciprocal = _unary("reciprocal", "1 / x")
 reciprocal.vjp(x=lambda g, y: neg(mul(g, square(y))))
 
-pow = _binary("pow", "a^b; NaN where a < 0 and b is no integer")  # noqa: A001
+pow = _binary("pow", "a^b; NaN where a < 0 and b is no integer")
 
 
 def _pow_base(g: Tensor, a: Operand, b: Operand) -> Tensor:
@@ -230,7 +240,7 @@ _clip.vjp(
 )
 
 
-def clip(x: Tensor, min: Optional[Operand] = None, max: Optional[Operand] = None) -> Any:  # noqa: A002
+def clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> Any:
     """y = min(max(x, min), max); a bound left out does not bind.  NaN stays NaN."""
     low = -math.inf if min is None else min
     high = math.inf if max is None else max

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Sequence, Tuple, Union
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,14 +15,14 @@ from .shape import reshape, transpose
 
 
 @op
-def _slice(x: Tensor, key: Tuple[Any, ...]) -> Any:
+def _slice(x: Tensor, key: tuple[Any, ...]) -> Any:
     """Basic indexing: a view."""
     offset, shape, strides = shapes.index(x.shape, x.layout.strides, key)
     return core.view(x, offset, shape, shapes.normal(shape, strides))
 
 
 @op
-def _unslice(x: Tensor, key: Tuple[Any, ...], to: Shape) -> Any:
+def _unslice(x: Tensor, key: tuple[Any, ...], to: Shape) -> Any:
     """Zeros of shape `to`, with x at [key]."""
     y = core.zeros(core.layout(to, None, x.layout.code))
     offset, shape, strides = shapes.index(to, None, key)
@@ -29,7 +30,7 @@ def _unslice(x: Tensor, key: Tuple[Any, ...], to: Shape) -> Any:
     return y
 
 
-def _slice_into(total: Tensor, g: Tensor, key: Tuple[Any, ...]) -> None:
+def _slice_into(total: Tensor, g: Tensor, key: tuple[Any, ...]) -> None:
     offset, shape, strides = shapes.index(total.shape, None, key)
     core.add_into(core.view(total, offset, shape, shapes.normal(shape, strides)), g)
 
@@ -43,7 +44,9 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Any:
     """x from `start` on along `dim`, `length` long: a view."""
     d = shapes.axis(dim, len(x.shape))
     if not 0 <= start <= start + length <= x.shape[d]:
-        raise IndexError(f"narrow: {start} … {start + length} of dimension {dim} of size {x.shape[d]}")
+        raise IndexError(
+            f"narrow: {start} … {start + length} of dimension {dim} of size {x.shape[d]}"
+        )
     return _slice(x, (slice(None),) * d + (slice(start, start + length),))
 
 
@@ -69,13 +72,18 @@ take.vjp(table=lambda g, index, shape: _scatter(g, index, shape))
 take.vjp_into(table=lambda total, g, index: core.scatter_add(total, index, g))
 
 
-def embedding(input: Tensor, weight: Tensor) -> Any:  # noqa: A002
+def embedding(input: Tensor, weight: Tensor) -> Any:
     """The rows of `weight` [V, D] that `input`, int64 [...], names: [..., D]."""
     return take(weight, input)
 
 
 def _is_basic(key: Any) -> bool:
-    return key is None or key is Ellipsis or isinstance(key, (int, slice, np.integer)) and not isinstance(key, bool)
+    return (
+        key is None
+        or key is Ellipsis
+        or isinstance(key, (int, slice, np.integer))
+        and not isinstance(key, bool)
+    )
 
 
 def _array(key: Any) -> Any:
@@ -92,7 +100,7 @@ def getitem(x: Tensor, key: Any) -> Any:
     return take(reshape(x, (-1,)), _positions(x.shape, keys))
 
 
-def _positions(shape: Shape, keys: Tuple[Any, ...]) -> Any:
+def _positions(shape: Shape, keys: tuple[Any, ...]) -> Any:
     """Where x[keys] lies in the flattened x."""
     return core.from_numpy(np.arange(math.prod(shape)).reshape(shape)[tuple(map(_array, keys))])
 
@@ -124,7 +132,7 @@ def gather(x: Tensor, dim: int, index: Tensor) -> Any:
     return take(reshape(x, (-1,)), core.from_numpy(flat))
 
 
-def flip(x: Tensor, dims: Union[int, Sequence[int]]) -> Any:
+def flip(x: Tensor, dims: int | Sequence[int]) -> Any:
     """x with the order reversed along `dims`: a copy."""
     for d in shapes.axes(dims, len(x.shape)):
         backwards = core.from_numpy(np.arange(x.shape[d] - 1, -1, -1))

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
 from .. import core
 from ..autograd import Tensor, is_grad_enabled, op
 from .elementwise import (
-    abs, add, div, eq, exp, mul, ne, neg, softplus, square, sub, to, where,
+    abs,
+    add,
+    div,
+    eq,
+    exp,
+    mul,
+    ne,
+    neg,
+    softplus,
+    square,
+    sub,
+    to,
+    where,
 )  # fmt: skip
 from .index import gather, take
 from .reduce import mean, sum
@@ -25,9 +37,11 @@ def _reduced(loss: Tensor, reduction: str) -> Any:
     return mean(loss) if reduction == "mean" else sum(loss)
 
 
-def _same_shape(name: str, input: Tensor, target: Tensor) -> None:  # noqa: A002
+def _same_shape(name: str, input: Tensor, target: Tensor) -> None:
     if input.shape != target.shape:
-        raise ValueError(f"{name}: input {list(input.shape)} and target {list(target.shape)} differ")
+        raise ValueError(
+            f"{name}: input {list(input.shape)} and target {list(target.shape)} differ"
+        )
 
 
 @op
@@ -59,9 +73,9 @@ _cross_entropy.vjp_all(_cross_entropy_rule)
 
 
 def cross_entropy(
-    input: Tensor,  # noqa: A002
+    input: Tensor,
     target: Tensor,
-    weight: Optional[Tensor] = None,
+    weight: Tensor | None = None,
     ignore_index: int = -100,
     reduction: str = "mean",
 ) -> Any:
@@ -75,7 +89,7 @@ def cross_entropy(
         raise TypeError(f"cross_entropy: targets are int64 classes, not {core.describe(target)}")
     if len(input.shape) > 2:  # [N, C, d...] -> [N, d..., C]
         order = (0, *range(2, len(input.shape)), 1)
-        input = permute(input, order)  # noqa: A001
+        input = permute(input, order)
     loss = _cross_entropy(input, target, ignore_index)[0]
     if weight is not None:
         used = ne(target, ignore_index)
@@ -89,7 +103,7 @@ def cross_entropy(
 
 
 def nll_loss(
-    input: Tensor,  # noqa: A002
+    input: Tensor,
     target: Tensor,
     ignore_index: int = -100,
     reduction: str = "mean",
@@ -104,24 +118,24 @@ def nll_loss(
     return _reduced(loss, reduction)
 
 
-def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Any:  # noqa: A002
+def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Any:
     """loss = (input - target)², elementwise."""
     _same_shape("mse_loss", input, target)
     return _reduced(square(sub(input, target)), reduction)
 
 
-def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Any:  # noqa: A002
+def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Any:
     """loss = |input - target|, elementwise."""
     _same_shape("l1_loss", input, target)
     return _reduced(abs(sub(input, target)), reduction)
 
 
 def binary_cross_entropy_with_logits(
-    input: Tensor,  # noqa: A002
+    input: Tensor,
     target: Tensor,
-    weight: Optional[Tensor] = None,
+    weight: Tensor | None = None,
     reduction: str = "mean",
-    pos_weight: Optional[Tensor] = None,
+    pos_weight: Tensor | None = None,
 ) -> Any:
     """loss = -(t ln σ(x) + (1 - t) ln(1 - σ(x))), elementwise, for scores x and targets t in [0, 1].
 

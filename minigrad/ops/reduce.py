@@ -7,7 +7,8 @@ argmax and argmin raise ValueError.  IndexError where a tensor lacks the dimensi
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, Optional, Sequence, Union
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def _count(shape: core.Shape, dim: Dim) -> int:
 
 
 @op
-def sum(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Any:  # noqa: A001
+def sum(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Any:
     """y = Σ x"""
     return _over("sum", x, dim, keepdim)
 
@@ -75,7 +76,9 @@ def mean(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Any:
 
 
 mean.vjp(
-    x=lambda g, shape, dim: expand(_back(mul(g, 1 / _max(_count(shape, dim), 1)), shape, dim), shape)
+    x=lambda g, shape, dim: expand(
+        _back(mul(g, 1 / _max(_count(shape, dim), 1)), shape, dim), shape
+    )
 )
 
 
@@ -112,7 +115,9 @@ def _extreme(name: str) -> Any:
         return _over(name, x, dim, keepdim)
 
     extreme.__name__ = extreme.__qualname__ = name
-    extreme.__doc__ = f"y = {name} x; the gradient is shared evenly among equal elements (PyTorch's a{name})."
+    extreme.__doc__ = (
+        f"y = {name} x; the gradient is shared evenly among equal elements (PyTorch's a{name})."
+    )
     result = op(extreme)
 
     def rule(g: Tensor, y: Tensor, x: Tensor, shape: core.Shape, dim: Dim) -> Any:
@@ -148,22 +153,22 @@ def _with_indices(reduce_op: Any, arg_op: Any, x: Tensor, dim: Any, keepdim: boo
     return Extreme(values, indices)
 
 
-def max(x: Tensor, dim: Optional[int] = None, keepdim: bool = False) -> Any:  # noqa: A001
+def max(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The greatest element; with `dim`, (values, indices) along that dimension: the first of equals."""
     return _with_indices(amax, argmax, x, dim, keepdim)
 
 
-def min(x: Tensor, dim: Optional[int] = None, keepdim: bool = False) -> Any:  # noqa: A001
+def min(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The least element; with `dim`, (values, indices) along that dimension: the first of equals."""
     return _with_indices(amin, argmin, x, dim, keepdim)
 
 
-def argmax(x: Tensor, dim: Optional[int] = None, keepdim: bool = False) -> Any:
+def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The index (int64) of the greatest element along `dim`, or in the flattened tensor."""
     return _over("argmax", x, dim, keepdim)
 
 
-def argmin(x: Tensor, dim: Optional[int] = None, keepdim: bool = False) -> Any:
+def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The index (int64) of the least element along `dim`, or in the flattened tensor."""
     return _over("argmin", x, dim, keepdim)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Optional, Sequence, Union
+from collections.abc import Sequence
+from typing import Any, Callable
 
 from .. import core
 from ..autograd import Tensor, is_grad_enabled, op
@@ -87,9 +88,9 @@ _normalize.vjp_all(_normalize_rule)
 
 def layer_norm(
     x: Tensor,
-    normalized_shape: Union[int, Sequence[int]],
-    weight: Optional[Tensor] = None,
-    bias: Optional[Tensor] = None,
+    normalized_shape: int | Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Any:
     """y = (x - mean) / √(var + eps) weight + bias over the last dimensions, those of normalized_shape.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
+from typing import Any
 
 from .. import core
 from ..autograd import Tensor, op
@@ -42,7 +43,7 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Any:
     return reshape(x, (*x.shape[:first], n, *x.shape[last + 1 :]))
 
 
-def squeeze(x: Tensor, dim: Optional[int] = None) -> Any:
+def squeeze(x: Tensor, dim: int | None = None) -> Any:
     """x without its dimensions of size 1, or without dimension `dim` if that has size 1."""
     axes = range(len(x.shape)) if dim is None else (shapes.axis(dim, len(x.shape)),)
     return reshape(x, tuple(n for d, n in enumerate(x.shape) if n != 1 or d not in axes))
@@ -162,7 +163,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Any:
     return _stack(*xs, dim=shapes.axis(dim, len(xs[0].shape) + 1))
 
 
-def _same(name: str, xs: List[Tensor], key: Any, where: str) -> None:
+def _same(name: str, xs: list[Tensor], key: Any, where: str) -> None:
     for x in xs:
         if key(x) != key(xs[0]) or x.dtype != xs[0].dtype:
             raise ValueError(
@@ -184,7 +185,7 @@ def _split(x: Tensor, sizes: Shape, dim: int) -> Any:
     return tuple(parts)
 
 
-def _whole(gs: Sequence[Optional[Tensor]], layouts: Sequence[Any]) -> List[Tensor]:
+def _whole(gs: Sequence[Tensor | None], layouts: Sequence[Any]) -> list[Tensor]:
     """The gradients of all parts: zeros where a part was not used."""
     return [core.zeros(layout) if g is None else g for g, layout in zip(gs, layouts)]
 
@@ -194,7 +195,7 @@ _split.vjp_all(
 )
 
 
-def split(x: Tensor, split_size: Union[int, Sequence[int]], dim: int = 0) -> Tuple[Any, ...]:
+def split(x: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
     """x cut along `dim` into views: of the sizes given, or of one size (the last may be smaller)."""
     d = shapes.axis(dim, len(x.shape))
     n = x.shape[d]
@@ -205,11 +206,13 @@ def split(x: Tensor, split_size: Union[int, Sequence[int]], dim: int = 0) -> Tup
     else:
         sizes = tuple(split_size)
         if sum(sizes) != n or min(sizes, default=0) < 0:
-            raise ValueError(f"split: sizes {list(sizes)} do not add up to {n}, the size of dim {dim}")
+            raise ValueError(
+                f"split: sizes {list(sizes)} do not add up to {n}, the size of dim {dim}"
+            )
     return _split(x, sizes, d)  # type: ignore[no-any-return]
 
 
-def chunk(x: Tensor, chunks: int, dim: int = 0) -> Tuple[Any, ...]:
+def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """x cut along `dim` into `chunks` views of equal size (the last may be smaller)."""
     if chunks < 1:
         raise ValueError(f"chunk: {chunks} chunks: at least 1 is needed")
@@ -229,6 +232,6 @@ def _unbind(x: Tensor, dim: int) -> Any:
 _unbind.vjp_all(lambda g, y, dim: (stack(_whole(g, [part.layout for part in y]), dim), None))
 
 
-def unbind(x: Tensor, dim: int = 0) -> Tuple[Any, ...]:
+def unbind(x: Tensor, dim: int = 0) -> tuple[Any, ...]:
     """The slices of x along `dim`, as views: x[0], x[1], …"""
     return _unbind(x, shapes.axis(dim, len(x.shape)))  # type: ignore[no-any-return]

@@ -4,9 +4,10 @@
  *       cextension/parallel.c cextension/scratch.c -o /tmp/stress
  *   TSAN_OPTIONS="die_after_fork=0 allocator_may_return_null=1" /tmp/stress
  *
- * Prints "ok", or says what went wrong and ends with status 1.                                    */
+ * Prints "ok", or says what went wrong and ends with status 1. */
 #include "table.h"
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +76,23 @@ static void run_callers(void) {
     for (int i = 0; i < CALLERS; i++) CHECK(!pthread_join(thread[i], NULL));
 }
 
+/* Each share waits until all are being run: that takes as many threads as there are shares. */
+static void meet(void *context, int64_t begin, int64_t end) {
+    atomic_int *missing = context;
+    (void)begin, (void)end;
+    atomic_fetch_sub(missing, 1);
+    for (int ms = 0; atomic_load(missing) > 0; ms++) {
+        CHECK(ms < 20000);
+        usleep(1000);
+    }
+}
+
+static void check_threads(int n) {
+    atomic_int missing = n;
+    CHECK(mg_set_threads(n) == MG_OK);
+    mg_parallel_for(n, 1, meet, &missing);
+}
+
 /* Blocks travel: each thread frees what another has allocated and written. */
 static void *volatile exchange_[64];
 static pthread_mutex_t exchange_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -127,8 +145,8 @@ static void run_forks(void) {
         if (!child) {
             alarm(60);
             unsigned own = (unsigned)i;
-            mg_set_threads(3);
             caller(&own);
+            check_threads(3);
             _exit(0);
         }
         int status;
@@ -144,6 +162,11 @@ int main(void) {
     mg_free(NULL);
     CHECK(!mg_alloc(SIZE_MAX) && !mg_alloc(SIZE_MAX / 2) && !mg_alloc((size_t)1 << 60));
     CHECK(!mg_scratch(SIZE_MAX));
+    for (int n = 1; n < 6; n++) check_threads(n);
+    usleep(20000); /* the workers park */
+    check_threads(5);
+    usleep(20000);
+    check_threads(2);
     run_callers();
     run_traders();
     run_forks();

@@ -1,0 +1,22 @@
+"""Networks: modules, layers, cells, losses, initial values, clipping."""
+
+from . import functional, init, utils
+from .activations import (
+    ELU,
+    GELU,
+    LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Softplus,
+    Tanh,
+)  # fmt: skip
+from .cells import GRUCell, LSTMCell, RNNCell
+from .containers import ModuleDict, ModuleList, Sequential
+from .layers import Dropout, Embedding, Flatten, Identity, LayerNorm, Linear
+from .losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
+from .module import Module, Parameter
+from .recurrent import Bidirectional, Recurrent, Stack
+from .rnn import GRU, LSTM, RNN

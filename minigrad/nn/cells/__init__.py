@@ -1,0 +1,8 @@
+"""Recurrent cells: each file is one equation."""
+
+from .base import Cell
+from .elman import RNNCell
+from .gru import GRUCell
+from .lstm import LSTMCell
+
+__all__ = ["Cell", "GRUCell", "LSTMCell", "RNNCell"]

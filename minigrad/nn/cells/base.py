@@ -1,0 +1,114 @@
+"""What all recurrent cells share.
+
+A cell is its equation.  `project` computes x W + b, for a whole sequence in one product; `step` is what
+remains for each time step.  State goes in and comes out: a cell keeps nothing between calls, so it can
+be unrolled, reversed, stacked and cut off without knowing it.
+
+    x [N, I] input   h [N, H] hidden state   c [N, H] cell state   z [N, G H] pre-activation, G gates
+    W [I, G H] input -> hidden   U [H, G H] hidden -> hidden   b [G H] bias, one per gate
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ...autograd import Tensor
+from ...ops.create import zeros
+from ...ops.elementwise import add
+from ...ops.linalg import matmul
+from .. import init
+from ..module import Module, Parameter
+
+State = tuple[Tensor, ...]
+
+
+class Cell(Module):
+    """One time step of a recurrent network.
+
+    A subclass names its gates and states, a letter each, and writes `step`.  Weights are drawn from
+    U(-1/√H, 1/√H), as in PyTorch.
+
+    As a module it takes one step: `h = cell(x, h)`, or `h, c = cell(x, (h, c))` where there is more
+    than one state; the state may be left out: zeros.
+    """
+
+    gates = "h"
+    states = "h"
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        if input_size < 1 or hidden_size < 1:
+            raise ValueError(
+                f"{type(self).__name__}: input_size={input_size}, hidden_size={hidden_size}: at least 1"
+            )
+        self.input_size, self.hidden_size = input_size, hidden_size
+        width = len(self.gates) * hidden_size
+        self.W = self._weight(input_size, width, dtype=dtype)
+        self.U = self._weight(hidden_size, width, dtype=dtype)
+        self.b = self._weight(width, dtype=dtype) if bias else None
+
+    def _weight(self, *shape: int, dtype: Any = None) -> Parameter:
+        bound = 1 / math.sqrt(self.hidden_size)
+        weight = Parameter(zeros(*shape, dtype=dtype))
+        init.uniform_(weight, -bound, bound)
+        return weight
+
+    @property
+    def output_size(self) -> int:
+        """The width of what `step` gives out."""
+        return self.hidden_size
+
+    def project(self, x: Tensor) -> Tensor:
+        """z = x W + b: [..., I] -> [..., G H]."""
+        if x.shape[-1] != self.input_size:
+            raise ValueError(
+                f"{type(self).__name__}: input {list(x.shape)} has {x.shape[-1]} features, the cell was "
+                f"made for input_size={self.input_size}"
+            )
+        z = matmul(x, self.W)
+        return z if self.b is None else add(z, self.b)  # type: ignore[no-any-return]
+
+    def step(self, z: Tensor, state: State) -> tuple[Tensor, State]:
+        """(output, new state) from the projected input z [N, G H] and the state."""
+        raise NotImplementedError
+
+    def initial(self, n: int) -> State:
+        """The state before the first step, for a batch of n: zeros."""
+        return tuple(zeros(n, self.state_size(s), dtype=self.W.dtype) for s in self.states)
+
+    def state_size(self, name: str) -> int:
+        """The width of the state `name`."""
+        return self.hidden_size
+
+    def checked(self, state: Any, n: int) -> State:
+        """`state` as a tuple of [n, H] tensors: zeros for None; ValueError where a shape is wrong."""
+        if state is None:
+            return self.initial(n)
+        state = (state,) if isinstance(state, Tensor) else tuple(state)
+        wanted = [(n, self.state_size(s)) for s in self.states]
+        if [s.shape for s in state] != wanted:
+            raise ValueError(
+                f"{type(self).__name__}: state {' and '.join(str(list(s.shape)) for s in state)}, needed: "
+                + ", ".join(f"{s} {list(shape)}" for s, shape in zip(self.states, wanted))
+            )
+        return state
+
+    def forward(self, x: Tensor, state: Any = None) -> Any:
+        """One step: x [N, I] (or [I]) and the state [N, H] (or [H]) -> the new state."""
+        single = len(x.shape) == 1
+        if single:
+            x = x.reshape(1, -1)
+            if state is not None:
+                state = (state,) if isinstance(state, Tensor) else state
+                state = tuple(s.reshape(1, -1) for s in state)
+        _, new = self.step(self.project(x), self.checked(state, x.shape[0]))
+        if single:
+            new = tuple(s.reshape(-1) for s in new)
+        return new if len(self.states) > 1 else new[0]
+
+    def extra_repr(self) -> str:
+        """For repr()."""
+        return f"{self.input_size}, {self.hidden_size}" + (", bias=False" if self.b is None else "")

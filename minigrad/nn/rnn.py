@@ -1,0 +1,233 @@
+"""RNN, LSTM and GRU with PyTorch's arguments and shapes, built of cells.
+
+Two differences to PyTorch are deliberate: there is one bias per gate, as in the equations; and GRU is the
+papers' form unless reset_after=True.  `load_torch` converts a state_dict of the PyTorch layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Tensor, no_grad
+from ..ops.shape import stack, transpose
+from .cells import Cell, GRUCell, LSTMCell, RNNCell
+from .module import Module
+from .recurrent import Bidirectional, Recurrent, Stack
+
+
+class _Layers(Module):
+    """num_layers layers of one kind of cell, in one direction or two."""
+
+    def __init__(
+        self,
+        cell: Any,
+        input_size: int,
+        num_layers: int,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+    ) -> None:
+        super().__init__()
+        if num_layers < 1:
+            raise ValueError(
+                f"{type(self).__name__}: num_layers={num_layers}: at least 1 is needed"
+            )
+        if not 0 <= dropout < 1:
+            raise ValueError(f"{type(self).__name__}: dropout={dropout}: from 0 to below 1")
+        self.input_size, self.num_layers = input_size, num_layers
+        self.batch_first, self.bidirectional = batch_first, bidirectional
+        layers: list[Any] = []
+        for _ in range(num_layers):
+            width = layers[-1].output_size if layers else input_size
+            layers.append(
+                Bidirectional(cell(width), cell(width)) if bidirectional else Recurrent(cell(width))
+            )
+        self.stack = Stack(layers, dropout)
+        self.hidden_size = self.cells()[0].hidden_size
+
+    def cells(self) -> list[Any]:
+        """The cells, layer by layer, the forward direction before the backward one."""
+        if self.bidirectional:
+            return [d.cell for layer in self.stack.layers for d in (layer.ahead, layer.back)]
+        return [layer.cell for layer in self.stack.layers]
+
+    def forward(self, x: Tensor, state: Any = None, lengths: Any = None) -> tuple[Tensor, Any]:
+        """x [T, N, I] (batch_first: [N, T, I]; without batch: [T, I]) -> y, state.
+
+        y [T, N, D H] with D = 2 for two directions; the state is h, or (h, c), each [L D, N, H], before
+        the first step (None: zeros) and after the last.  `lengths`: see minigrad.nn.recurrent.
+        """
+        name = type(self).__name__
+        if len(x.shape) not in (2, 3):
+            raise ValueError(f"{name}: input {list(x.shape)}: {self._expected()} is needed")
+        single = len(x.shape) == 2
+        if single:
+            x = x.reshape(x.shape[0], 1, x.shape[1])
+        elif self.batch_first:
+            x = transpose(x, 0, 1)
+        y, new = self.stack(x, self._unpacked(state, x.shape[1], single), lengths)
+        new = [s for layer in new for s in (layer if self.bidirectional else (layer,))]
+        packed = tuple(stack([s[i] for s in new]) for i in range(len(new[0])))
+        if single:
+            y = y.reshape(y.shape[0], y.shape[2])
+            packed = tuple(s.reshape(s.shape[0], s.shape[2]) for s in packed)
+        elif self.batch_first:
+            y = transpose(y, 0, 1)
+        return y, packed if len(packed) > 1 else packed[0]
+
+    def _expected(self) -> str:
+        return "[N, T, I] or [T, I]" if self.batch_first else "[T, N, I] or [T, I]"
+
+    def _unpacked(self, state: Any, n: int, single: bool) -> Any:
+        """The state of each layer from h [L D, N, H], or (h, c)."""
+        if state is None:
+            return None
+        states = (state,) if isinstance(state, Tensor) else tuple(state)
+        cells = self.cells()
+        names = cells[0].states
+        for s, letter in zip(states, names):
+            shape: tuple[int, ...] = (len(cells), n, cells[0].state_size(letter))
+            shape = (shape[0], shape[2]) if single else shape
+            if s.shape != shape:
+                raise ValueError(
+                    f"{type(self).__name__}: state {letter} {list(s.shape)}: {list(shape)} is needed "
+                    f"(layers x directions, {'' if single else 'batch, '}hidden)"
+                )
+        if len(states) != len(names):
+            raise ValueError(f"{type(self).__name__}: the state is ({', '.join(names)})")
+        if single:
+            states = tuple(s.reshape(s.shape[0], 1, s.shape[1]) for s in states)
+        each = list(zip(*states))  # one tuple of states per cell
+        return list(zip(each[0::2], each[1::2])) if self.bidirectional else each
+
+    def load_torch(self, state_dict: dict[str, Any]) -> None:
+        """Take the weights of the PyTorch layer with the same arguments (GRU: reset_after=True).
+
+        PyTorch's two biases are added up; its z gate, which is 1 - z here, changes sign.  ValueError
+        where the layers differ.
+        """
+        for i, cell in enumerate(self.cells()):
+            layer, back = divmod(i, 2) if self.bidirectional else (i, 0)
+            suffix = f"_l{layer}" + ("_reverse" if back else "")
+            weights = {
+                k[: -len(suffix)]: np.asarray(v)
+                for k, v in state_dict.items()
+                if k.endswith(suffix)
+            }
+            if "weight_ih" not in weights:
+                raise ValueError(f"load_torch: no weight_ih{suffix} in the state_dict")
+            with no_grad():
+                for name, value in self._from_torch(cell, weights).items():
+                    parameter = getattr(cell, name)
+                    if parameter is None or parameter.shape != value.shape:
+                        raise ValueError(
+                            f"load_torch: {name}{suffix} {list(value.shape)} does not fit"
+                        )
+                    parameter.copy_(np.ascontiguousarray(value, parameter.dtype))
+
+    def _from_torch(self, cell: Cell, w: dict[str, Any]) -> dict[str, Any]:
+        """{name of the cell's parameter: value}"""
+        result = {"W": w["weight_ih"].T, "U": w["weight_hh"].T}
+        if "bias_ih" in w:
+            result["b"] = w["bias_ih"] + w["bias_hh"]
+        if "weight_hr" in w:
+            result["P"] = w["weight_hr"].T
+        return result
+
+
+class RNN(_Layers):
+    """Elman layers: see `RNNCell`.  The state is h.
+
+    >>> import minigrad
+    >>> y, h = minigrad.nn.RNN(3, 5, num_layers=2)(minigrad.zeros(7, 4, 3))
+    >>> y.shape, h.shape
+    ((7, 4, 5), (2, 4, 5))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dtype: Any = None,
+    ) -> None:
+        def cell(width: int) -> Cell:
+            return RNNCell(width, hidden_size, bias, nonlinearity, dtype)
+
+        super().__init__(cell, input_size, num_layers, batch_first, dropout, bidirectional)
+
+
+class LSTM(_Layers):
+    """LSTM layers: see `LSTMCell`.  The state is (h, c).
+
+    >>> import minigrad
+    >>> y, (h, c) = minigrad.nn.LSTM(3, 5, bidirectional=True)(minigrad.zeros(7, 4, 3))
+    >>> y.shape, h.shape, c.shape
+    ((7, 4, 10), (2, 4, 5), (2, 4, 5))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        dtype: Any = None,
+    ) -> None:
+        def cell(width: int) -> Cell:
+            return LSTMCell(width, hidden_size, bias, proj_size, dtype)
+
+        super().__init__(cell, input_size, num_layers, batch_first, dropout, bidirectional)
+
+
+class GRU(_Layers):
+    """GRU layers: see `GRUCell`, also for reset_after.  The state is h.
+
+    >>> import minigrad
+    >>> y, h = minigrad.nn.GRU(3, 5, batch_first=True)(minigrad.zeros(4, 7, 3))
+    >>> y.shape, h.shape
+    ((4, 7, 5), (1, 4, 5))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        reset_after: bool = False,
+        dtype: Any = None,
+    ) -> None:
+        def cell(width: int) -> Cell:
+            return GRUCell(width, hidden_size, bias, reset_after, dtype)
+
+        super().__init__(cell, input_size, num_layers, batch_first, dropout, bidirectional)
+
+    def _from_torch(self, cell: Cell, w: dict[str, Any]) -> dict[str, Any]:
+        size = cell.hidden_size
+        if not cell.reset_after:
+            raise ValueError(
+                "load_torch: PyTorch's GRU resets after the product: use reset_after=True"
+            )
+        sign = np.repeat([1.0, -1.0, 1.0], size)[:, None]  # r, z, n: PyTorch's z is 1 - z here
+        W, U = w["weight_ih"] * sign, w["weight_hh"] * sign
+        result = {"W": W.T, "U": U[: 2 * size].T, "Un": U[2 * size :].T}
+        if "bias_ih" in w:
+            first, second = w["bias_ih"] * sign[:, 0], w["bias_hh"] * sign[:, 0]
+            result["b"] = first + np.where(np.arange(3 * size) < 2 * size, second, 0)
+            result["c"] = second[2 * size :]
+        return result

@@ -1,0 +1,217 @@
+"""The equations of the ops in NumPy: slow, readable, in whatever precision the arguments have.
+
+The tests call them with `numpy.longdouble`, which has 64 significant bits on x86 and more on ARM Linux,
+so that what they give can count as exact beside float64.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Optional, Union
+
+import numpy as np
+
+Dim = Union[None, int, tuple[int, ...]]
+
+
+# ---- elementwise -----------------------------------------------------------------------------------
+
+
+def sign(x: Any) -> Any:
+    """-1, 0, 1; 0 for NaN, as in PyTorch (NumPy: NaN)."""
+    return np.where(np.isnan(x), 0, np.sign(x))
+
+
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + e^-x)"""
+    return 1 / (1 + np.exp(-x))
+
+
+def softplus(x: Any) -> Any:
+    """log(1 + e^x)"""
+    return np.logaddexp(0, x)
+
+
+def logsigmoid(x: Any) -> Any:
+    """-log(1 + e^-x)"""
+    return -np.logaddexp(0, -x)
+
+
+def relu(x: Any) -> Any:
+    """max(x, 0)"""
+    return np.maximum(x, 0)
+
+
+def leaky_relu(x: Any, slope: Any = 0.01) -> Any:
+    """x > 0: x, else slope x"""
+    return np.where(x > 0, x, slope * x)
+
+
+def elu(x: Any, alpha: Any = 1.0) -> Any:
+    """x > 0: x, else alpha (e^x - 1)"""
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def erf(x: Any) -> Any:
+    """From math.erf, which is right to 1 ULP of float64."""
+    x = np.asarray(x)
+    return np.array([math.erf(v) for v in x.ravel()], x.dtype).reshape(x.shape)
+
+
+def gelu(x: Any) -> Any:
+    """x Phi(x) = x erfc(-x/√2) / 2.  math.erfc sees a rounded argument; its slope makes up for that."""
+    x = np.asarray(x)
+    a = np.clip(-x / np.sqrt(x.dtype.type(2)), -50, 50)  # beyond, the result is x or 0 in float64
+    near = a.astype(np.float64)
+    tail = np.array([math.erfc(v) for v in near.ravel()], x.dtype).reshape(x.shape)
+    tail -= 2 / np.sqrt(x.dtype.type(np.pi)) * np.exp(-a * a) * (a - near)
+    return np.where(x == -np.inf, -0.0, x * tail / 2)
+
+
+def gelu_tanh(x: Any) -> Any:
+    """Hendrycks and Gimpel's formula."""
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    """min(max(x, low), high)"""
+    x = x if low is None else np.maximum(x, low)
+    return x if high is None else np.minimum(x, high)
+
+
+# ---- along dimensions ------------------------------------------------------------------------------
+
+
+def reduction(f: Any) -> Any:
+    """f(x, axis, keepdims) with the arguments' names that tensors use."""
+    return lambda x, dim=None, keepdim=False: f(x, axis=dim if x.ndim else None, keepdims=keepdim)
+
+
+def mean(x: Any, dim: Dim = None, keepdim: bool = False) -> Any:  # noqa: FBT001, FBT002
+    """Σ x / n"""
+    dim = dim if x.ndim else None
+    with np.errstate(invalid="ignore"):
+        return np.sum(x, axis=dim, keepdims=keepdim) / x.dtype.type(_length(x, dim))
+
+
+def sum_to(x: Any, to: tuple[int, ...]) -> Any:
+    """Σ over the dimensions along which an array of shape `to` is repeated in x"""
+    new = x.ndim - len(to)
+    x = x.sum(axis=tuple(range(new)))
+    return x.sum(axis=tuple(d for d, n in enumerate(to) if n == 1), keepdims=True)
+
+
+def logsumexp(x: Any, dim: Dim = None, keepdim: bool = False) -> Any:  # noqa: FBT001, FBT002
+    """log Σ e^x"""
+    dim = dim if x.ndim else None
+    with np.errstate(divide="ignore"):
+        peak = np.max(x, axis=dim, keepdims=True, initial=-np.inf)
+        peak = np.where(np.isfinite(peak), peak, 0)
+        y = np.log(np.sum(np.exp(x - peak), axis=dim, keepdims=True)) + peak
+    return y if keepdim else np.sum(y, axis=dim)
+
+
+def var(x: Any, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Any:  # noqa: FBT001, FBT002
+    """Σ (x - mean)² / max(0, n - correction)"""
+    dim = dim if x.ndim else None
+    n = _length(x, dim)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        d = x - np.sum(x, axis=dim, keepdims=True) / x.dtype.type(n)
+        return np.sum(d * d, axis=dim, keepdims=keepdim) / x.dtype.type(max(0, n - correction))
+
+
+def _length(x: Any, dim: Dim) -> int:
+    axes = range(x.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
+    return math.prod(x.shape[d] for d in axes)
+
+
+def std(x: Any, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Any:  # noqa: FBT001, FBT002
+    """√var"""
+    return np.sqrt(var(x, dim, correction, keepdim))
+
+
+def softmax(x: Any, dim: int = -1) -> Any:
+    """e^x / Σ e^x"""
+    return np.exp(log_softmax(x, dim))
+
+
+def log_softmax(x: Any, dim: int = -1) -> Any:
+    """x - log Σ e^x"""
+    return x - logsumexp(x, dim, keepdim=True)
+
+
+def layer_norm(x: Any, last: tuple[int, ...], weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """(x - mean) / √(var + eps) weight + bias over the last dimensions"""
+    axes = tuple(range(x.ndim - len(last), x.ndim))
+    with np.errstate(invalid="ignore"):
+        y = (x - np.mean(x, axes, keepdims=True)) / np.sqrt(var(x, axes, 0, keepdim=True) + eps)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+# ---- shapes and indices --------------------------------------------------------------------------
+
+
+def split(x: Any, size: Any, dim: int = 0) -> list[Any]:
+    """x cut along `dim`"""
+    if isinstance(size, int):
+        size = [min(size, x.shape[dim] - i) for i in range(0, x.shape[dim], size)] or [0]
+    return list(np.split(x, np.cumsum(size)[:-1], axis=dim)) if len(size) else []
+
+
+def chunk(x: Any, chunks: int, dim: int = 0) -> list[Any]:
+    """x cut into so many parts of size ceil(n / chunks), the last smaller, or fewer"""
+    return split(x, max(1, -(-x.shape[dim] // chunks)), dim)
+
+
+def gather(x: Any, dim: int, index: Any) -> Any:
+    """y[i, j] = x[i, index[i, j]] for dim 1, and so on: index may be smaller elsewhere"""
+    y = np.empty(index.shape, x.dtype)
+    for at in np.ndindex(index.shape):
+        source = list(at)
+        source[dim] = index[at]
+        y[at] = x[tuple(source)]
+    return y
+
+
+# ---- losses ----------------------------------------------------------------------------------------
+
+
+def reduced(loss: Any, reduction: str) -> Any:
+    """mean, sum or none"""
+    if reduction == "none":
+        return loss
+    return loss.sum() if reduction == "sum" else loss.sum() / np.float64(loss.size)
+
+
+def nll_loss(
+    x: Any,
+    target: Any,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    weight: Optional[Any] = None,
+) -> Any:
+    """-weight[target] x[target] for x [N, C, d…] and target [N, d…]; the mean divides by the weights"""
+    loss, total = np.zeros(target.shape, x.dtype), x.dtype.type(0)
+    for at in np.ndindex(target.shape):
+        t = target[at]
+        if t == ignore_index:
+            continue
+        scale = 1 if weight is None else weight[t]
+        loss[at] = -scale * x[(*at[:1], t, *at[1:])]
+        total += scale
+    if reduction == "mean":
+        with np.errstate(invalid="ignore"):
+            return loss.sum() / total
+    return reduced(loss, reduction)
+
+
+def cross_entropy(x: Any, target: Any, weight: Any = None, **options: Any) -> Any:
+    """nll_loss of log_softmax"""
+    return nll_loss(log_softmax(x, 1 if x.ndim > 1 else 0), target, weight=weight, **options)
+
+
+def bce_with_logits(x: Any, t: Any, weight: Any = 1, reduction: str = "mean", pos_weight: Any = 1) -> Any:
+    """-(p t log σ(x) + (1 - t) log(1 - σ(x)))"""
+    loss = -(pos_weight * t * logsigmoid(x) + (1 - t) * logsigmoid(-x)) * weight
+    return reduced(loss, reduction)
