@@ -76,6 +76,15 @@ INLINE vec vrint(vec x) {
 }
 #endif
 
+/* x, but at most `limit` away from 0; NaN becomes any of these */
+#if MG_VBYTES == 64 && MG_IS_F32
+INLINE vec vbound(vec x, real limit) { return (vec)_mm512_range_ps((__m512)x, _mm512_set1_ps(limit), 2); }
+#elif MG_VBYTES == 64
+INLINE vec vbound(vec x, real limit) { return (vec)_mm512_range_pd((__m512d)x, _mm512_set1_pd(limit), 2); }
+#else
+INLINE vec vbound(vec x, real limit) { return vmax(vmin(x, vset(limit)), vset(-limit)); }
+#endif
+
 /* 2^(n + more) for an integer-valued n; normal results only */
 INLINE vec vpow2(vec n, int more) {
     return vfrombits((ivec)((uvec)vbits(n + (ROUNDER + BIAS + (real)more)) << MANTISSA));

@@ -10,6 +10,7 @@
 enum {
     BLOCK = 1024,   /* elements of a block: 4 or 8 KiB per operand */
     LONG = 16384,   /* ... where nothing has to be packed */
+    ROW = 64,       /* from this length on, a call of the kernel per row costs less than packing */
     TILE_ROWS = 16, /* of a transposed operand: 16 floats are one cache line */
     TILE_COLUMNS = BLOCK / TILE_ROWS
 };
@@ -73,7 +74,8 @@ static void transpose_2x2(char *y, int64_t y_row, const char *x, int64_t x_row) 
 static void transpose(int64_t size, int64_t rows, int64_t columns, char *y, int64_t y_row,
                       const char *x, int64_t x_row) {
     int64_t step = size == 1 ? 1 : 16 / size, r, c;
-    for (c = 0; c < columns; c++) __builtin_prefetch(x + c * x_row * size);
+    for (c = 0; c < columns; c++) /* all lines at once: the transpose alone would wait for each */
+        for (r = 0; r < rows; r += 64 / size) __builtin_prefetch(x + (c * x_row + r) * size);
     for (c = 0; c + step <= columns; c += step) {
         for (r = 0; r + step <= rows; r += step) {
             char *to = y + (r * y_row + c) * size;
@@ -169,6 +171,20 @@ static void cut_rows(cutting *c, int64_t limit) {
 
 static int64_t magnitude(int64_t x) { return x < 0 ? -x : x; }
 
+/* Tiles follow each other along the tile's rows, where a transposed operand is contiguous: a line
+ * that two tiles share is still in the cache. */
+static void cut_tiles(cutting *c, int rows, int64_t columns, int64_t limit) {
+    const int64_t *shape = c->job->shape;
+    int last = c->job->ndim - 1, next = 0;
+    for (int d = 0; d < last; d++) c->step[d] = 1;
+    c->step[last] = smaller(shape[last], columns);
+    c->step[rows] = smaller(shape[rows], limit / c->step[last]);
+    c->first = c->tile = rows;
+    c->order[next++] = rows;
+    for (int d = last; d >= 0; d--)
+        if (d != rows) c->order[next++] = d;
+}
+
 /* The dimension along which a transposed operand is nearest to contiguous, if blocks of whole rows
  * would come back to each of its cache lines many times.  -1: none */
 static int tile_dimension(const cutting *c) {
@@ -187,18 +203,19 @@ static int tile_dimension(const cutting *c) {
     return -1;
 }
 
-/* Tiles follow each other along the tile's rows, where the transposed operand is contiguous: a line
- * that two tiles share is still in the cache. */
-static void cut_tiles(cutting *c, int rows) {
-    const int64_t *shape = c->job->shape;
-    int last = c->job->ndim - 1, next = 0;
-    for (int d = 0; d < last; d++) c->step[d] = 1;
-    c->step[last] = smaller(shape[last], TILE_COLUMNS);
-    c->step[rows] = smaller(shape[rows], BLOCK / c->step[last]);
-    c->first = c->tile = rows;
-    c->order[next++] = rows;
-    for (int d = last; d >= 0; d--)
-        if (d != rows) c->order[next++] = d;
+/* The longest blocks that need no packing; failing that, short ones that do. */
+static void cut(cutting *c) {
+    int last = c->job->ndim - 1;
+    cut_rows(c, LONG);
+    if (!find_access(c)) return;
+    if (last > 0 && c->job->shape[last] >= ROW) {
+        cut_tiles(c, last - 1, LONG, LONG);
+        if (!find_access(c)) return;
+    }
+    cut_rows(c, BLOCK);
+    int rows = tile_dimension(c);
+    if (rows >= 0) cut_tiles(c, rows, TILE_COLUMNS, BLOCK);
+    find_access(c);
 }
 
 /* ---- running ------------------------------------------------------------------------------------ */
@@ -260,34 +277,38 @@ static void run_rows(const cutting *c, const int64_t *extent, char *y, char *con
 static void run_tile(const cutting *c, const int64_t *extent, char *y, char *const *x,
                      buffer *room) {
     const mg_job *job = c->job;
+    const mg_operand *to = &job->y;
     int last = job->ndim - 1;
-    int64_t rows = extent[c->tile], columns = extent[last], step[3];
-    int64_t tile[2] = {rows, columns}, contiguous[2] = {columns, 1};
-    mg_source source[3];
+    int64_t rows = extent[c->tile], columns = extent[last], contiguous[2] = {columns, 1};
+    struct {
+        char *at;
+        int64_t row, element; /* strides */
+    } in[3];
     for (int i = 0; i < job->inputs; i++) {
         const mg_operand *o = &job->x[i];
-        int64_t stride[2] = {o->stride[c->tile], o->stride[last]};
-        if (c->access[i] == DIRECT) {
-            source[i] = (mg_source){x[i], 1};
-            step[i] = stride[0] * o->size;
-        } else {
-            if (!holds(&room[i], x[i], rows, columns))
-                move(o->size, 2, tile, room[i].data, contiguous, x[i], stride);
-            source[i] = (mg_source){room[i].data, 1};
-            step[i] = columns * o->size;
-        }
+        int64_t stride[2] = {o->stride[c->tile], o->stride[last]}, tile[2] = {rows, columns};
+        in[i].at = x[i], in[i].row = stride[0], in[i].element = stride[1];
+        if (c->access[i] != PACKED) continue;
+        if (!holds(&room[i], x[i], rows, columns))
+            move(o->size, 2, tile, room[i].data, contiguous, x[i], stride);
+        in[i].at = room[i].data, in[i].row = columns, in[i].element = 1;
     }
-    const mg_operand *to = &job->y;
     for (int64_t r = 0; r < rows; r++, y += to->stride[c->tile] * to->size) {
+        mg_source source[3];
+        for (int i = 0; i < job->inputs; i++) {
+            char *at = in[i].at + r * in[i].row * job->x[i].size;
+            source[i] = c->access[i] == REPEATED && job->kernel
+                            ? repeated(&room[i], job->x[i].size, at)
+                            : (mg_source){at, 1};
+        }
         if (!job->kernel) {
-            move_row(to->size, columns, y, to->stride[last], source[0].at, 1);
+            move_row(to->size, columns, y, to->stride[last], source[0].at, in[0].element);
         } else if (c->access[3] == DIRECT) {
             job->kernel(columns, y, source, 0);
         } else {
             job->kernel(columns, room[3].data, source, 0);
             move_row(to->size, columns, y, to->stride[last], room[3].data, 1);
         }
-        for (int i = 0; i < job->inputs; i++) source[i].at = (const char *)source[i].at + step[i];
     }
 }
 
@@ -326,13 +347,7 @@ static void run_blocks(void *context, int64_t begin, int64_t end) {
 
 void mg_run_strided(const mg_job *job) {
     cutting c = {.job = job};
-    cut_rows(&c, LONG);
-    if (find_access(&c)) {
-        cut_rows(&c, BLOCK);
-        int rows = tile_dimension(&c);
-        if (rows >= 0) cut_tiles(&c, rows);
-        find_access(&c);
-    }
+    cut(&c);
     int64_t blocks = 1, elements = 1;
     for (int d = 0; d < job->ndim; d++) {
         blocks *= ceil_div(job->shape[d], c.step[d]);

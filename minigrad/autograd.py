@@ -17,6 +17,7 @@ records it.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from functools import wraps
@@ -32,8 +33,9 @@ from typing import (
 import numpy as np
 
 from . import core
-from .rules import Rules
+from .rules import Rules, of  # noqa: F401 (part of what ops are written with)
 
+ALONE = Rules.ALONE
 _age = count(0, -1).__next__  # of nodes and in-place writes: the younger, the smaller
 
 
@@ -117,24 +119,29 @@ class Leaf:
 class Node:
     """One recorded application of an op."""
 
-    __slots__ = ("age", "layout", "output", "parents", "rules", "saved")
+    __slots__ = ("age", "layout", "parents", "rules", "saved")
     rules: Rules
     parents: Sequence[Any]  #: the node of each argument, None where that is not tracked
-    saved: Any  #: the arguments, None in place of those that no rule reads; None once freed
-    output: Any  #: the result if a rule reads it, without its node: there is no cycle
+    #: (y, *arguments), None in place of those that no rule reads.  y is a twin of the result, without
+    #: its node, so there is no cycle.
+    saved: Any
     layout: Any  #: of the result; None if there are several results
-    age: int  #: the younger, the smaller
+    age: int  #: the younger, the smaller; FREED after a backward pass that freed what was saved
 
 
 class Part:
     """The node of one of the results of an op that has several: an entry in that op's gradient."""
 
     __slots__ = ("age", "count", "index", "layout", "parents")
+    rules = None
 
     def __init__(self, whole: Node, index: int, count: int, layout: core.Layout) -> None:
         self.parents = (whole,)
         self.index, self.count, self.layout = index, count, layout
         self.age = _age()
+
+
+FREED = sys.maxsize
 
 
 class Tensor(core.Array):
@@ -265,7 +272,7 @@ def op(forward: Callable[..., Any]) -> Any:
         def apply(x: Any) -> Any:
             y = forward(x)
             if x.node is not None and _mode.recording:
-                _record(rules, y, (x,), (x.node,), 1)
+                _record(rules, y, (None, x), (x.node,), 1)
             return y
 
     elif len(names) == 2 and not rules.variadic and rules.defaults == [Parameter.empty] * 2:
@@ -278,9 +285,9 @@ def op(forward: Callable[..., Any]) -> Any:
                 except AttributeError:  # one of them is a number
                     m, n = getattr(a, "node", None), getattr(b, "node", None)
                 if m is not None:
-                    _record(rules, y, (a, b), (m, n), 1 if n is None else 3)
+                    _record(rules, y, (None, a, b), (m, n), 1 if n is None else 3)
                 elif n is not None:
-                    _record(rules, y, (a, b), (m, n), 2)
+                    _record(rules, y, (None, a, b), (m, n), 2)
             return y
 
     else:
@@ -295,37 +302,44 @@ def op(forward: Callable[..., Any]) -> Any:
                         args, tracked = (args, *options.values()), 1
                     rest = slice(len(args), None)
                     args += tuple(map(options.get, names[rest], rules.defaults[rest]))
-                    _record(rules, y, args, parents, tracked)
+                    _record(rules, y, (None, *args), parents, tracked)
             return y
 
     apply = wraps(forward)(apply)
     apply.vjp, apply.vjp_into, apply.vjp_all = rules.vjp, rules.vjp_into, rules.vjp_all
-    apply.rules = rules
+    apply.rules, apply.forward = rules, forward
     return apply
 
 
-def _record(rules: Rules, y: Any, args: Any, parents: Any, tracked: int) -> None:
-    """Give the result y of an op its node; `tracked` is the bit set of the arguments that have one."""
+def _record(rules: Rules, y: Any, saved: Any, parents: Any, tracked: int) -> None:
+    """Give the result y of an op its node.
+
+    `saved` is (None, *arguments); `tracked` is the bit set of the arguments that have a node.
+    """
     node = Node()
     node.rules = rules
     node.parents = parents
     keep_output, keep = rules.plans[tracked]
     if keep is True:
-        node.saved = args
+        node.saved = saved
     elif keep is False:
-        node.saved = ()
+        node.saved = _NOTHING
     else:
-        node.saved = tuple([a if k else None for a, k in zip(args, keep)])
+        node.saved = (None, *[a if k else None for a, k in zip(saved[1:], keep)])
     node.age = _age()
     if y.__class__ is tuple:
         node.layout = None
-        node.output = tuple(map(core.alias, y)) if keep_output else None
         for i, part in enumerate(y):
             part.node = Part(node, i, len(y), part.layout)
     else:
         node.layout = y.layout
-        node.output = core.alias(y) if keep_output else None
         y.node = node
+    if keep_output:
+        twin = core.alias(y) if node.layout else tuple(map(core.alias, y))
+        node.saved = (twin, *node.saved[1:])
+
+
+_NOTHING: tuple[Any, ...] = ()
 
 
 # ---- the backward pass ----------------------------------------------------------------------------
@@ -413,82 +427,102 @@ def _replay(
     """
     useful = None if wanted is None else _between(roots, wanted)
     grads = dict(roots)
+    found: dict[Any, Any] = {}  # the gradients of wanted nodes
     fresh = set()  # nodes whose gradient is memory of its own, and so may be added to in place
     ready = [(node.age, node) for node in roots if node.__class__ is not Leaf]
     heapify(ready)
+    add_into = core.add_into
     before, _mode.recording = _mode.recording, create_graph
     try:
         while ready:
             node = heappop(ready)[1]
-            if useful is not None and node not in useful:
+            g = grads.pop(node)
+            if wanted is not None and node in wanted:
+                found[node] = g
+            rules = node.rules
+            if rules is None:  # a part: collect it with the others
+                _collect(node, g, grads, ready)
                 continue
-            g = grads[node] if wanted is not None and node in wanted else grads.pop(node)
-            if node.__class__ is Part:
-                whole = node.parents[0]
-                if whole not in grads:
-                    grads[whole] = [None] * node.count
-                    heappush(ready, (whole.age, whole))
-                grads[whole][node.index] = g
-                continue
-            saved, y, rules = node.saved, node.output, node.rules
-            if saved is None or _last_write < node.age:
+            if _last_write < node.age:
                 _check_saved(node)
-            if create_graph and y is not None:  # the second derivative goes through the output, too
-                y = _attached(y, node)
+            saved = node.saved if not create_graph else _attached(node)
             if rules.joint is None:
-                gradients = zip(node.parents, rules.pull, rules.pull_into)
+                rows = rules.rows(create_graph)
             else:
-                tracked = [p is not None and (useful is None or p in useful) for p in node.parents]
-                gradients = _jointly(node.parents, rules.joint(g, y, tracked, saved))
-            for parent, pull, pull_into in gradients:
+                rows = _jointly(node, g, saved, useful)
+            for parent, (f, k, into, into_k) in zip(node.parents, rows):
                 if parent is None or (useful is not None and parent not in useful):
                     continue
-                total, layout = grads.get(parent), parent.layout
-                if total is not None and pull_into is not None and parent in fresh:
-                    pull_into(total, g, y, layout.shape, saved)
-                    continue
-                dx = pull(g, y, layout.shape, saved)
-                if dx.layout is not layout and dx.layout.shape != layout.shape:
-                    dx = dx.sum_to(layout.shape)  # the argument was broadcast
+                total = grads.get(parent)
                 if total is None:
-                    grads[parent] = dx
                     if parent.__class__ is not Leaf:
                         heappush(ready, (parent.age, parent))
-                    if pull_into is not None and not create_graph:
+                    if into is not None and not create_graph:
                         fresh.add(parent)
+                elif into is not None and parent in fresh:
+                    if into_k >= 0:
+                        into(total, g, saved[into_k])
+                    else:
+                        into(total, g, parent.layout.shape, saved)
+                    continue
+                if k >= 0:
+                    dx = f(g, saved[k])
+                elif k == ALONE:
+                    dx = f(g)
+                else:
+                    dx = f(g, parent.layout.shape, saved)
+                if dx.layout is not parent.layout and dx.layout.shape != parent.layout.shape:
+                    dx = dx.sum_to(parent.layout.shape)  # the argument was broadcast
+                if total is None:
+                    grads[parent] = dx
                 elif parent in fresh:
-                    core.add_into(total, dx)
+                    add_into(total, dx)
                 else:
                     grads[parent] = total + dx
                     if not create_graph:
                         fresh.add(parent)
-            if not keep and (saved or y is not None):
-                node.saved = node.output = None
+            if not keep and saved:
+                node.saved, node.age = None, FREED
     finally:
         _mode.recording = before
     if wanted is not None:
-        return [grads.get(node) for node in wanted]
+        return [found.get(node, grads.get(node)) for node in wanted]
     for node, g in grads.items():
         node.add(g, node in fresh, create_graph)
     return []
 
 
-def _jointly(parents: Sequence[Any], gradients: Sequence[Any]) -> Iterator[tuple[Any, Any, None]]:
-    """What a joint rule gave, in the form of single rules."""
-    for parent, dx in zip(parents, gradients):
-        if dx is not None:
-            yield parent, lambda *_: dx, None
+def _collect(part: Part, g: Any, grads: dict[Any, Any], ready: list[Any]) -> None:
+    """Put the gradient of one result of an op with several into the list of them all."""
+    (whole,) = part.parents
+    if whole not in grads:
+        grads[whole] = [None] * part.count
+        heappush(ready, (whole.age, whole))
+    grads[whole][part.index] = g
 
 
-def _attached(y: Any, node: Node) -> Any:
-    """The output of `node`, which the node itself may not refer to, with the node."""
-    y = tuple(map(core.alias, y)) if isinstance(y, tuple) else core.alias(y)
-    if isinstance(y, tuple):
+def _jointly(node: Node, g: Any, saved: Any, useful: set[Any] | None) -> list[Any]:
+    """What the joint rule of an op gives, in the form of one rule per argument."""
+    tracked = tuple(p is not None and (useful is None or p in useful) for p in node.parents)
+    gradients = node.rules.joint(g, tracked, saved)
+    for dx, wanted in zip(gradients, tracked):
+        if wanted and dx is None:
+            raise TypeError(f"{node.rules.name}: its rule gave no gradient for a tracked argument")
+    return [((lambda g, dx=dx: dx), ALONE, None, 0) for dx in gradients]
+
+
+def _attached(node: Node) -> Any:
+    """What the node saved, with the node on the output: second derivatives go through it as well."""
+    if not node.saved or node.saved[0] is None:
+        return node.saved
+    if node.layout is not None:
+        y = core.alias(node.saved[0])
+        y.node = node
+    else:
+        y = tuple(map(core.alias, node.saved[0]))
         for i, part in enumerate(y):
             part.node = Part(node, i, len(y), part.layout)
-    else:
-        y.node = node
-    return y
+    return (y, *node.saved[1:])
 
 
 def _check_saved(node: Node) -> None:

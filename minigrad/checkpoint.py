@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import minigrad
+from minigrad import io
 from minigrad.data.text import Vocabulary
 from minigrad.model import CharModel
 from minigrad.options import Options
@@ -22,7 +22,7 @@ class CheckpointError(ValueError):
 
 def write(path: Path, run: dict[str, Any], source: dict[str, Any]) -> None:
     """Save the state_dict of a run and where its text came from.  The old file stays whole until then."""
-    minigrad.save({"format": FORMAT, "source": source, "run": run}, path)
+    io.save({"format": FORMAT, "source": source, "run": run}, path)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -30,11 +30,11 @@ def read(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:  # an OSError that says what is wrong
         file.read(1)
     try:
-        saved = minigrad.load(path)
-    except (ValueError, KeyError, TypeError, EOFError) as e:
-        raise CheckpointError(f"{path} is not a minigrad checkpoint, or is damaged: {e}") from e
+        saved = io.load(path)
+    except (io.CheckpointError, ImportError) as e:
+        raise CheckpointError(f"{path} is no minigrad checkpoint, or a damaged one ({e})") from e
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is not the checkpoint of a minigrad character model")
+        raise CheckpointError(f"{path} is no minigrad checkpoint of a character model")
     return saved
 
 

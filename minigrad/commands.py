@@ -23,7 +23,7 @@ from minigrad.checkpoint import CheckpointError
 from minigrad.data.text import Corpus, UnreadableText, Vocabulary, read_corpus, standard_library
 from minigrad.model import Surprisal, sample, score
 from minigrad.options import OptionError, Options
-from minigrad.train import Run, train
+from minigrad.train import DivergedError, Run, train
 
 SHORTEST = 2  # characters: one to read, one to predict
 
@@ -76,8 +76,8 @@ def train_command(args: argparse.Namespace) -> int:
     with _signals(progress) as caught:
         try:
             train(run, progress)
-        except FloatingPointError as e:
-            print(f"minigrad train: step {run.step + 1}: {e}; try a smaller --rate", file=sys.stderr)
+        except DivergedError as e:
+            print(f"minigrad train: step {run.step + 1}: {e} (--rate)", file=sys.stderr)
             return 1
         finally:
             progress.close()

@@ -1,13 +1,12 @@
-"""Checkpoints: nested dicts and lists of tensors, arrays, numbers, strings, bools and None, in one
-file.
+"""Checkpoints: nested dicts and lists of tensors, arrays and plain values, in one file.
 
 Two formats: safetensors, which other tools read, by the package of that name (`pip install
 minigrad[io]`), and NumPy's .npz.  Both hold named arrays; what else an object consists of is a JSON
-text beside them. Neither can run code when it is read.
+text beside them.  Neither can run code when it is read.
 
 A file is written under another name, and renamed when all of it is on the disk: whenever the
-process is killed, the path holds the old file or the new one, whole. """  # noqa: A005 (its users
-say minigrad.io, never `import io`)
+process is killed, the path holds the old file or the new one, whole.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +28,9 @@ from .ops.create import from_numpy, tensor
 PathLike = Union[str, "os.PathLike[str]"]
 
 _STRUCTURE = "minigrad.json"  # the name of the text, in either format
-_DTYPES = ("bool", "float16", "float32", "float64", *(f"{s}int{n}" for s in ("", "u") for n in (8, 16, 32, 64)))
+_DTYPES = {"bool", "float16", "float32", "float64"} | {
+    f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
 
 
 class CheckpointError(ValueError):
@@ -104,7 +105,7 @@ def load(path: PathLike) -> Any:
         raise CheckpointError(f"{os.fspath(path)}: cannot be loaded: {reason}") from None
 
 
-# ---- the two formats -----------------------------------------------------------------------------
+# ---- the two formats -------------------------------------------------------------------------
 
 
 def _safetensors(path: PathLike, required: bool) -> Any:
@@ -143,7 +144,7 @@ def _read_npz(path: PathLike) -> tuple[dict[str, Any], str | None]:
     return arrays, None if text is None else text.tobytes().decode()
 
 
-# ---- objects as JSON and named arrays -------------------------------------------------------------
+# ---- objects as JSON and named arrays --------------------------------------------------------
 
 
 def _encode(x: Any, path: str, arrays: dict[str, Any]) -> Any:
@@ -162,11 +163,13 @@ def _encode(x: Any, path: str, arrays: dict[str, Any]) -> Any:
     if isinstance(x, dict):
         for key in x:
             if not isinstance(key, (str, int)) or isinstance(key, bool):
-                raise TypeError(f"save: a dict with the key {key!r}: strings and integers are possible")
+                raise TypeError(
+                    f"save: the key {key!r} in a dict: strings and integers are possible"
+                )
         return {"dict": [[key, _encode(item, f"{path}.{key}", arrays)] for key, item in x.items()]}
     raise TypeError(
-        f"save: {path.lstrip('.') or 'the object'} is a {type(x).__name__}: tensors, ndarrays, numbers, "
-        f"strings, bools, None, and dicts, lists and tuples of these are possible"
+        f"save: {path.lstrip('.') or 'the object'} is a {type(x).__name__}: tensors, arrays, "
+        f"numbers, strings, bools, None, and dicts, lists and tuples of these are possible"
     )
 
 
@@ -203,7 +206,7 @@ def _decode(x: Any, arrays: dict[str, Any]) -> Any:
     raise ValueError(f"it contains a {kind}, which this version of minigrad does not know")
 
 
-# ---- files -----------------------------------------------------------------------------------------
+# ---- files -----------------------------------------------------------------------------------
 
 
 def _sync(path: Path) -> None:

@@ -30,6 +30,10 @@ HELD_OUT = 20  # one character in 20, at the end of the text, is for validation
 VALIDATION = 100_000  # of these, the first so many are used: 2 seconds
 
 
+class DivergedError(ArithmeticError):
+    """A gradient was not finite; the message names the parameter."""
+
+
 def loss_of(model: CharModel, x: Codes, y: Codes, state: State) -> tuple[Tensor, State]:
     """Mean -ln p(y | x and what came before), codes x and y [T, N]; and the state after."""
     scores, state = model(minigrad.from_numpy(x), state)
@@ -43,12 +47,16 @@ def train_step(
     """One step on one window [T, N]: the loss, the norm of its gradient, the state for the next.
 
     That state is detached: the next window goes on from it, its gradient does not reach back here.
+    DivergedError if a gradient is not finite; the weights are then as before.
     """
     model.train()
     optimizer.zero_grad()
     loss, state = loss_of(model, x, y, state)
     loss.backward()
-    norm = float(clip_grad_norm_(model.parameters(), clip or math.inf))
+    try:
+        norm = clip_grad_norm_(model, clip or math.inf).item()
+    except RuntimeError as e:
+        raise DivergedError(str(e)) from e
     optimizer.step()
     return loss.item(), norm, detach(state)
 

@@ -178,7 +178,7 @@ for _f, _g in (
     @row(_f, _g, differentiable=False)
     def _(d: Draw) -> Sample:
         a, b = d.broadcasting(2)
-        return [d.integers(-1, 2, a) * 1.0, d.integers(-1, 2, b) * 1.0], {}
+        return [np.asarray(d.integers(-1, 2, s), float) for s in (a, b)], {}
 
 
 @row(

@@ -26,7 +26,7 @@ def _(d: Draw) -> Sample:
     return [d.values(s), _factors(d, int(np.prod(s)))], {}
 
 
-@row(lambda x, *to: x.view(*to), lambda x, *to: x.reshape(to), name="reshape", side="view")
+@row(lambda x, *to: x.view(*to), lambda x, *to: x.reshape(to), lambda _, x, *to: x.view(to), name="reshape", side="view")
 def _(d: Draw) -> Sample:
     return [d.values((4, 3)), *d.choice((12,), (2, -1), (3, 2, 2))], {}
 
@@ -69,7 +69,7 @@ def _(d: Draw) -> Sample:
     return [d.values(s), d.dim(len(s)), d.dim(len(s))], {}
 
 
-@row(lambda x: (x.T, x.t(), x.mT), lambda x: (x.T, x.T, x.T), name="transpose", side="short")
+@row(lambda x: (x.T, x.t(), x.mT), lambda x: (x.T, x.T, x.T), lambda _, x: (x.T, x.t(), x.mT), name="transpose", side="short")
 def _(d: Draw) -> Sample:
     return [d.values(d.shape(2, 2))], {}
 
@@ -180,7 +180,7 @@ def _(d: Draw) -> Sample:
     n, m = d.pick(1, 3), d.pick(1, 3)
     x = d.values((n, m, 2))
     i, j = d.integers(-n, n, (3,)), d.integers(-m, m, (2, 1))
-    keys = (i, (i, j), (slice(None), j), (Ellipsis, 0, j), (i, None, slice(0, 1)), (0, slice(None), d.integers(0, 2, ())))
+    keys = (i, (i, j), (slice(None), j), (Ellipsis, j, 1), (i, None, slice(0, 1)), (0, slice(None), d.integers(-2, 2, ())))
     return [x, keys[d.pick(0, len(keys) - 1)]], {}
 
 

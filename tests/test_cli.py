@@ -178,7 +178,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run(
     arguments = [*TINY, "--optimizer", "sgd", "--rate", "1e30", "--clip", "0", "--warmup", "0"]
     assert main(["train", "text", *arguments, "--steps", "50", "--quiet"]) == 1
     err = capsys.readouterr().err
-    assert "smaller --rate" in err
+    assert "--rate" in err
     assert err.count("\n") == 1
 
 
@@ -290,9 +290,9 @@ ERRORS: list[tuple[list[str], str]] = [
     (["train", "text", "--hidden", "1000000000"], "memory"),
     (["train", "text", "--plot", "curve.jpg"], ".png"),
     (["train", "text", "--plot", "fake.png"], "fake.png|matplotlib"),
-    (["train", "text", "--checkpoint", "binary"], "not a minigrad checkpoint"),
-    (["train", "text", "--checkpoint", "foreign.npz"], "not .* checkpoint"),
-    (["train", "text", "--checkpoint", "foreign.npz", "--overwrite"], "not .* checkpoint"),
+    (["train", "text", "--checkpoint", "binary"], "no minigrad checkpoint"),
+    (["train", "text", "--checkpoint", "foreign.npz"], "no minigrad checkpoint"),
+    (["train", "text", "--checkpoint", "foreign.npz", "--overwrite"], "no minigrad checkpoint"),
     (["train", "text", "--checkpoint", "model.npz"], "--resume"),
     (["train", "text", "--checkpoint", "nowhere/model.npz"], "nowhere"),
     (["train", "text", "--checkpoint", "folder"], "directory"),
@@ -300,10 +300,10 @@ ERRORS: list[tuple[list[str], str]] = [
     (["train", "--resume", "--overwrite", "--checkpoint", "model.npz"], "contradict"),
     (["sample", "missing.npz"], "missing.npz: No such file"),
     (["sample", "folder"], "folder: Is a directory"),
-    (["sample", "empty"], "empty is not a minigrad checkpoint"),
-    (["sample", "truncated.npz"], "truncated.npz is not a minigrad checkpoint"),
-    (["sample", "foreign.npz"], "foreign.npz is not"),
-    (["sample", "text"], "text is not a minigrad checkpoint"),
+    (["sample", "empty"], "empty is no minigrad checkpoint"),
+    (["sample", "truncated.npz"], "truncated.npz is no minigrad checkpoint"),
+    (["sample", "foreign.npz"], "foreign.npz is no minigrad checkpoint"),
+    (["sample", "text"], "text is no minigrad checkpoint"),
     (["sample", "model.npz", "--temperature", "-1"], "--temperature"),
     (["sample", "model.npz", "--top-p", "2"], "--top-p"),
     (["sample", "model.npz", "--length", "0"], "--length"),

@@ -144,7 +144,7 @@ def ulps(y: Any, exact: Any) -> Any:
 
 
 #: Rows whose zeros may have either sign: maximum(0, -0) and the like, and 0 · (-1) by another way.
-EITHER_ZERO = {"sign", "relu", "maximum", "minimum", "clip", "leaky_relu", "elu", "gelu"}
+EITHER_ZERO = {"logsigmoid", "sign", "relu", "maximum", "minimum", "clip", "leaky_relu", "elu", "gelu"}
 
 
 @elementwise_rows
@@ -301,7 +301,7 @@ def test_same_as_pytorch(row: Row, dtype: str) -> None:
         for y, e in zip(results, expected):
             agree(y, e.detach().numpy(), dtype)
             if y.requires_grad:
-                g = draw.normal(*y.shape).astype(dtype)
+                g = draw.normal(*y.shape).astype(y.dtype)
                 total = total + (y * minigrad.from_numpy(g)).sum().to(np.dtype(dtype))
                 torch_total = torch_total + (e * torch.tensor(g)).sum().to(torch_total.dtype)
         if not total.requires_grad:

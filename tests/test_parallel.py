@@ -181,7 +181,7 @@ def _fork() -> int:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "while another thread computes"])
-def test_child_of_fork_computes(busy: bool) -> None:  # noqa: FBT001
+def test_child_of_fork_computes(busy: bool) -> None:
     core.set_num_threads(3)
     expected = _matmul("float32") + _elementwise("float32")
     stop = threading.Event()

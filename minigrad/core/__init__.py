@@ -40,6 +40,7 @@ from .axes import (
     reduce,
     rows,
     scatter_add,
+    sum_to,
 )  # fmt: skip
 from .elementwise import (
     CMP,
@@ -63,5 +64,5 @@ from .machine import (
     trim,
     use_isa,
 )
-from .matrix import gemm, gemm_into, sum_squares, transposed, update
+from .matrix import gemm, gemm_nt, gemm_tn, gemm_tn_into, sum_squares, transposed, update
 from .shapes import Shape

@@ -79,6 +79,13 @@ def reduce(op: str, x: Any, axes: Shape, parameter: float = 0.0) -> Any:
     return y
 
 
+def sum_to(x: Any, shape: Shape) -> Any:
+    """x summed over the dimensions along which `shape` was broadcast."""
+    new = len(x.shape) - len(shape)
+    axes = [d for d, n in enumerate(x.shape) if d < new or (shape[d - new] == 1 and n != 1)]
+    return view(reduce("sum", x, tuple(axes)), 0, shape, None)
+
+
 def rows(op: str, x: Any, b: Any = None, aux: Any = None, parameter: float = 0.0) -> Any:
     """`op` along the last dimension, [..., n] -> [..., n]; `ROW` lists the ops."""
     x, count, n = _float_rows(op, x)

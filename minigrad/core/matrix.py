@@ -11,6 +11,8 @@ from minigrad._core import ffi, lib
 
 from . import shapes
 from .array import DTYPES, F64, NULL, Layout, alias, check, describe, empty, layout, numbers
+from .axes import sum_to
+from .elementwise import add_into
 
 UPD = numbers("upd")
 _gemm = lib.mg_gemm  # bound once, see array.py
@@ -28,57 +30,56 @@ class _Product:
                 f"matmul: {DTYPES[a.code]} {list(sa)} @ {DTYPES[b.code]} {list(sb)}: one floating type "
                 f"is needed"
             )
-        if not sa or not sb or sa[-1] != sb[max(len(sb) - 2, 0)]:
+        if len(sa) < 2 or len(sb) < 2 or sa[-1] != sb[-2]:
             raise ValueError(
                 f"matmul: {list(sa)} @ {list(sb)}: the last dimension of the first must equal the "
                 f"second to last of the second"
             )
         ta, tb = (shapes.row_major(x.shape) if x.strides is None else x.strides for x in (a, b))
-        row, column = len(sa) == 1, len(sb) == 1  # vectors: a row, a column
-        sa, ta = ((1, *sa), (0, *ta)) if row else (sa, ta)
-        sb, tb = ((*sb, 1), (*tb, 0)) if column else (sb, tb)
         (n, k), m = sa[-2:], sb[-1]
         try:
             lead = shapes.broadcast(sa[:-2], sb[:-2])
         except ValueError as e:
-            raise ValueError(
-                f"matmul: {list(a.shape)} @ {list(b.shape)}: in the batch, {e}"
-            ) from None
-        shape = (*lead, n, m)
-        self.result = layout((*lead, *((n,) * (not row)), *((m,) * (not column))), None, a.code)
-        if len(sb) == 2 and a.strides is None:  # one matrix for a whole batch: one long product
-            n, lead, ta = math.prod(shape[:-1]), (), (k, 1)
-        each = (
-            [*shapes.expand(sa[:-2], ta[:-2], lead), *shapes.expand(sb[:-2], tb[:-2], lead)]
-            if lead
-            else []
-        )
-        sizes = [a.code, n, m, k, *ta[-2:], *tb[-2:], len(lead), *lead, *each]
-        self.form = ffi.new("int64_t[]", sizes)
+            raise ValueError(f"matmul: {list(sa)} @ {list(sb)}: in the batch, {e}") from None
+        self.result = layout((*lead, n, m), None, a.code)
+        steps = [shapes.expand(s[:-2], t[:-2], lead) for s, t in ((sa, ta), (sb, tb))]
+        form = [a.code, n, m, k, *ta[-2:], *tb[-2:], len(lead), *lead, *steps[0], *steps[1]]
+        self.form = ffi.new("int64_t[]", form)
 
 
 _product = lru_cache(maxsize=16384)(_Product)
+_product_nt = lru_cache(maxsize=16384)(lambda a, b: _Product(a, _transposed(b)))
+_product_tn = lru_cache(maxsize=16384)(lambda a, b: _Product(_transposed(a), b))
 
 
-def gemm(a: Any, b: Any) -> Any:
-    """A B: [..., n, k] @ [..., k, m] -> [..., n, m], with leading dimensions broadcast.
-
-    A one-dimensional a is a row and a one-dimensional b a column, which the result lacks.  Transposed
-    operands are swapped strides: nothing is copied.
-    """
-    product = _product(a.layout, b.layout)
+def _compute(product: _Product, a: Any, b: Any) -> Any:
     y = empty(product.result)
     if status := _gemm(product.form, y.ptr, a.ptr, b.ptr, 0):
         check(status, "matmul", a, b)
     return y
 
 
-def gemm_into(y: Any, a: Any, b: Any) -> None:
-    """y += A B, in place, for a contiguous y."""
-    product = _product(a.layout, b.layout)
+def gemm(a: Any, b: Any) -> Any:
+    """A B: [..., n, k] @ [..., k, m] -> [..., n, m], with leading dimensions broadcast."""
+    return _compute(_product(a.layout, b.layout), a, b)
+
+
+def gemm_nt(a: Any, b: Any) -> Any:
+    """A Bᵀ: [..., n, k], [..., m, k] -> [..., n, m].  Nothing is copied: strides are swapped."""
+    return _compute(_product_nt(a.layout, b.layout), a, b)
+
+
+def gemm_tn(b: Any, a: Any) -> Any:
+    """Aᵀ B: [..., k, m], [..., k, n] -> [..., n, m]."""
+    return _compute(_product_tn(a.layout, b.layout), a, b)
+
+
+def gemm_tn_into(y: Any, b: Any, a: Any) -> None:
+    """y += Aᵀ B, in place, for a contiguous y; summed over the batch if y has none."""
+    product = _product_tn(a.layout, b.layout)
     if product.result is not y.layout:
-        raise ValueError(f"matmul: {describe(a)} @ {describe(b)} added to {describe(y)}")
-    if status := _gemm(product.form, y.ptr, a.ptr, b.ptr, 1):
+        add_into(y, sum_to(_compute(product, a, b), y.layout.shape))
+    elif status := _gemm(product.form, y.ptr, a.ptr, b.ptr, 1):
         check(status, "matmul", a, b)
 
 

@@ -12,7 +12,7 @@ from .activations import (
     Softmax,
     Softplus,
     Tanh,
-)  # fmt: skip
+)
 from .cells import GRUCell, LSTMCell, RNNCell
 from .containers import ModuleDict, ModuleList, Sequential
 from .layers import Dropout, Embedding, Flatten, Identity, LayerNorm, Linear

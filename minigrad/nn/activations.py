@@ -68,9 +68,7 @@ class ELU(Module):
 
 
 class GELU(Module):
-    """y = x Φ(x), with Φ the normal distribution function; approximate="tanh" is the usual
-    formula.
-    """
+    """y = x Φ(x), Φ the normal distribution function; approximate="tanh" is the usual formula."""
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()

@@ -32,24 +32,15 @@ class _Row(Module):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return type(self)._of(self._items()[index])
+            return self._of(self._items()[index])
         return vars(self)[self._name(index)]
 
     def __setitem__(self, index: int, module: Module) -> None:
         setattr(self, self._name(index), module)
 
-    def __delitem__(self, index: Any) -> None:
-        items = self._items()
-        for i in range(len(items)):
-            delattr(self, str(i))
-        del items[index]
-        self.extend(items)
-
-    @classmethod
-    def _of(cls, modules: Iterable[Module]) -> Any:
-        row = cls()
-        row.extend(modules)
-        return row
+    def _of(self, modules: list[Module]) -> Any:
+        """Those modules in a row of this kind."""
+        raise NotImplementedError
 
     def append(self, module: Module) -> Any:
         """Add one at the end."""
@@ -61,14 +52,6 @@ class _Row(Module):
         for module in modules:
             self.append(module)
         return self
-
-    def insert(self, index: int, module: Module) -> None:
-        """Put one before the one at `index`."""
-        items = self._items()
-        items.insert(index, module)
-        self.append(module)  # the checks, before anything is moved
-        for i, item in enumerate(items):
-            setattr(self, str(i), item)
 
 
 class Sequential(_Row):
@@ -96,6 +79,9 @@ class Sequential(_Row):
         i = int(super()._name(index))
         return [name for name, _ in self._parts(Module)][i]
 
+    def _of(self, modules: list[Module]) -> Sequential:
+        return Sequential(*modules)
+
     def forward(self, x: Any) -> Any:
         """Pass x through all."""
         for module in self._items():
@@ -109,6 +95,24 @@ class ModuleList(_Row):
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
         self.extend(modules or ())
+
+    def _of(self, modules: list[Module]) -> ModuleList:
+        return ModuleList(modules)
+
+    def __delitem__(self, index: Any) -> None:
+        items = self._items()
+        for i in range(len(items)):
+            delattr(self, str(i))
+        del items[index]
+        self.extend(items)
+
+    def insert(self, index: int, module: Module) -> None:
+        """Put one before the one at `index`."""
+        items = self._items()
+        items.insert(index, module)
+        self.append(module)  # the checks, before anything is moved
+        for i, item in enumerate(items):
+            setattr(self, str(i), item)
 
 
 class ModuleDict(Module):

@@ -23,7 +23,7 @@ from ..ops.elementwise import (
     tanh,
     to,
     where,
-)  # fmt: skip
+)
 from ..ops.linalg import linear
 from ..ops.loss import (
     binary_cross_entropy_with_logits,
@@ -31,15 +31,32 @@ from ..ops.loss import (
     l1_loss,
     mse_loss,
     nll_loss,
-)  # fmt: skip
+)
 from ..ops.rows import layer_norm, log_softmax, softmax
 from ..ops.shape import reshape
 
 __all__ = [
-    "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "embedding", "gelu", "l1_loss",
-    "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid", "mse_loss", "nll_loss", "one_hot",
-    "relu", "sigmoid", "softmax", "softplus", "tanh",
-]  # fmt: skip
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "dropout",
+    "elu",
+    "embedding",
+    "gelu",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsigmoid",
+    "mse_loss",
+    "nll_loss",
+    "one_hot",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "softplus",
+    "tanh",
+]
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Any:
@@ -80,9 +97,7 @@ def padding_index(padding_idx: int, rows: int) -> int:
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Any:
-    """[...] int64 -> [..., C] int64: 1 at the class, else 0.  C is the largest class + 1 if not
-    given.
-    """
+    """[...] int64 -> [..., C] int64: 1 at the class, else 0.  C: if not given, the largest + 1."""
     if tensor.layout.code != core.I64:
         raise TypeError(f"one_hot: classes are int64, not {core.describe(tensor)}")
     if not tensor.layout.size and num_classes < 1:

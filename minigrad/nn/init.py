@@ -50,12 +50,12 @@ def trunc_normal_(
     inside = (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2))) / 2
     if not inside > 1e-3:
         raise ValueError(
-            f"trunc_normal_: [{a}, {b}] holds {max(inside, 0):.1g} of the normal distribution with mean "
-            f"{mean} and std {std}: at least 0.001 is needed"
+            f"trunc_normal_: [{a}, {b}] holds {max(inside, 0):.1g} of the normal distribution with "
+            f"mean {mean} and std {std}: at least 0.001 is needed"
         )
     x = np.asarray(randn(*tensor.shape, dtype=tensor.dtype))
     outside = (x < low) | (x > high)
-    while count := np.count_nonzero(outside):
+    while count := int(outside.sum()):
         x[outside] = np.asarray(randn(count, dtype=tensor.dtype))
         outside = (x < low) | (x > high)
     return _fill(tensor, np.clip(x * std + mean, a, b).astype(tensor.dtype))
@@ -94,9 +94,7 @@ def fans(tensor: Tensor) -> tuple[int, int]:
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The factor that keeps the variance through a nonlinearity; `param`: the slope of
-    leaky_relu.
-    """
+    """The factor that keeps the variance; `param` is the slope of leaky_relu."""
     slope = 0.01 if param is None else param
     gains = {
         "linear": 1.0,

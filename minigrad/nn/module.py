@@ -13,57 +13,12 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 import numpy as np
 
 from .. import core
-from ..autograd import Tensor, no_grad, written
+from ..autograd import Tensor, written
 from ..ops.create import float32, float64
+from .parameter import Parameter, zero_grad
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-
-class Parameter(Tensor):
-    """A tensor that a module learns: assigned as an attribute, it is one of the module's
-    parameters.
-
-    It shares the memory of `data` where that is contiguous.  What is computed from it is an
-    ordinary `Tensor`.
-    """
-
-    __slots__ = ("name",)
-
-    def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        if not isinstance(data, Tensor):
-            raise TypeError(f"Parameter: a tensor is needed, not {type(data).__name__}")
-        self.node = None
-        self.name = ""  #: the name under which a module last listed it, for messages
-        self._hold(core.contiguous(data))
-        self.requires_grad = requires_grad
-
-    def _hold(self, x: Any) -> None:
-        """Be on the memory of `x` from now on."""
-        self.ptr, self.layout = x.ptr, x.layout
-        self.base = x.ptr if x.base is None else x.base
-
-    def _convert(self, dtype: Any) -> None:
-        """Change the element type in place, that of the gradient as well."""
-        code = core.DTYPES.index(dtype)
-        if code == self.layout.code:
-            return
-        g, tracked = self.grad, self.requires_grad
-        self.node = None
-        self._hold(core.astype(self, code))
-        self.requires_grad = tracked
-        if g is not None:
-            self.grad = core.astype(g, code)
-        written(self)  # a graph recorded before is no longer about this tensor
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
-        """A parameter with a copy of the values, without the gradient."""
-        memo[id(self)] = new = Parameter(core.astype(self, self.layout.code), self.requires_grad)
-        new.name = self.name
-        return new
-
-    def __repr__(self) -> str:
-        return f"Parameter containing:\n{super().__repr__()}"
 
 
 class IncompatibleKeys(NamedTuple):
@@ -97,22 +52,21 @@ class Module:
     forward: Callable[..., Any] = _no_forward
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """forward(*args, **kwargs)."""
         return self.forward(*args, **kwargs)
 
-    # ---- parts ----------------------------------------------------------------------------------
+    # ---- parts -------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; TypeError if that would quietly undo a parameter, a buffer or a
-        child.
-        """
+        """Set an attribute; TypeError if that would quietly undo a parameter, buffer or child."""
         old = self.__dict__.get(name)
         kind: type[Any] | None = Tensor if name in self._persistent else None
         kind = next((k for k in (Parameter, Module) if isinstance(old, k)), kind)
         if kind is not None and value is not None and not isinstance(value, kind):
             raise TypeError(
                 f"{type(self).__name__}.{name} is a {kind.__name__} and cannot become a "
-                f"{type(value).__name__}: assign a {kind.__name__}, or None; to change the values of a "
-                f"tensor, use .data.copy_()"
+                f"{type(value).__name__}: assign a {kind.__name__}, or None; to change the values "
+                f"of a tensor, use .data.copy_()"
             )
         object.__setattr__(self, name, value)
 
@@ -235,7 +189,7 @@ class Module:
             module = found
         return module
 
-    # ---- for the whole tree ------------------------------------------------------------------------
+    # ---- for the whole tree ------------------------------------------------------------------
 
     def apply(self, fn: Callable[[Module], Any]) -> Any:
         """Call fn(module) for all modules below, then for this one."""
@@ -266,9 +220,7 @@ class Module:
             zero_grad(p, set_to_none)
 
     def to(self, dtype: Any) -> Any:
-        """Convert float parameters and buffers to float32 or float64, in place; returns the
-        module.
-        """
+        """Convert float parameters and buffers to float32 or float64; returns the module."""
         dtype = np.dtype(dtype)
         if dtype not in (float32, float64):
             raise TypeError(f"Module.to: {dtype}: float32 or float64")
@@ -289,7 +241,7 @@ class Module:
         """Convert to float64."""
         return self.to(float64)
 
-    # ---- state -------------------------------------------------------------------------------------
+    # ---- state -------------------------------------------------------------------------------
 
     def _state(self, prefix: str) -> Iterator[tuple[str, Tensor]]:
         for name, p in self._parts(Parameter):
@@ -341,9 +293,7 @@ class Module:
         return IncompatibleKeys(missing, unexpected)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        """A copy with parameters and buffers of its own; what was shared within is shared
-        within.
-        """
+        """A copy with tensors of its own; what was shared within stays shared within."""
         memo[id(self)] = new = self.__class__.__new__(self.__class__)
         for name, x in vars(self).items():
             if isinstance(x, Tensor) and not isinstance(x, Parameter):
@@ -353,7 +303,7 @@ class Module:
             new.__dict__[name] = value
         return new
 
-    # ---- appearance --------------------------------------------------------------------------------
+    # ---- appearance --------------------------------------------------------------------------
 
     def extra_repr(self) -> str:
         """What stands between the parentheses: the arguments that made this module."""
@@ -372,11 +322,3 @@ class Module:
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
-
-
-def zero_grad(p: Any, set_to_none: bool) -> None:
-    """Forget the gradient of `p`, or fill it with zeros."""
-    g = p.grad
-    if g is not None:
-        with no_grad():
-            p.grad = None if set_to_none else g.detach().zero_()

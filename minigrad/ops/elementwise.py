@@ -13,7 +13,7 @@ import math
 from typing import Any, Callable, Union
 
 from .. import core
-from ..autograd import Tensor, op
+from ..autograd import Tensor, of, op
 
 Operand = Union[Tensor, float]
 
@@ -40,24 +40,13 @@ sub = _binary("sub", "a - b")
 sub.vjp(a=lambda g: g, b=lambda g: neg(g))
 
 mul = _binary("mul", "a b")
-mul.vjp(a=lambda g, b: mul(g, b), b=lambda g, a: mul(g, a))
-_muladd_into = core.muladd_into
-
-
-def _mul_into(total: Tensor, g: Tensor, other: Operand) -> None:
-    """total += g other, or the sum of that over the dimensions along which `total` was broadcast."""
-    if total.layout.shape == g.layout.shape:
-        _muladd_into(total, g, other)
-    else:
-        core.add_into(total, mul(g, other).sum_to(total.layout.shape))
-
-
+mul.vjp(a=of(mul, "g", "b"), b=of(mul, "g", "a"))
 mul.vjp_into(
-    a=lambda total, g, b: _mul_into(total, g, b), b=lambda total, g, a: _mul_into(total, g, a)
+    a=of(core.muladd_into, "total", "g", "b"), b=of(core.muladd_into, "total", "g", "a")
 )
 
 div = _binary("div", "a / b")
-div.vjp(a=lambda g, b: div(g, b), b=lambda g, y, b: neg(div(mul(g, y), b)))
+div.vjp(a=of(div, "g", "b"), b=lambda g, y, b: neg(div(mul(g, y), b)))
 
 neg = _unary("neg", "-x")
 neg.vjp(x=lambda g: neg(g))
@@ -117,13 +106,13 @@ minimum = _choose(_binary("minimum", "min(a, b); NaN if one is"), lambda a, b: l
 # ---- exponentials and their kin ------------------------------------------------------------------
 
 exp = _unary("exp", "eˣ")
-exp.vjp(x=lambda g, y: mul(g, y))
+exp.vjp(x=of(mul, "g", "y"))
 
 expm1 = _unary("expm1", "eˣ - 1, exact near 0")
 expm1.vjp(x=lambda g, y: mul(g, add(y, 1.0)))
 
 log = _unary("log", "ln x")
-log.vjp(x=lambda g, x: div(g, x))
+log.vjp(x=of(div, "g", "x"))
 
 log1p = _unary("log1p", "ln(1 + x), exact near 0")
 log1p.vjp(x=lambda g, x: div(g, add(x, 1.0)))
@@ -141,24 +130,24 @@ erf.vjp(x=lambda g, x: mul(g, mul(exp(neg(square(x))), 2 / math.sqrt(math.pi))))
 # X_grad(g, y) is g times the derivative of X, in one pass over memory, from the output y.
 
 tanh_grad = _binary("tanh_grad", "a (1 - b²)")
-tanh_grad.vjp(a=lambda g, b: tanh_grad(g, b), b=lambda g, a, b: mul(mul(g, a), mul(b, -2.0)))
+tanh_grad.vjp(a=of(tanh_grad, "g", "b"), b=lambda g, a, b: mul(mul(g, a), mul(b, -2.0)))
 
 tanh = _unary("tanh", "tanh x")
-tanh.vjp(x=lambda g, y: tanh_grad(g, y))
+tanh.vjp(x=of(tanh_grad, "g", "y"))
 
 sigmoid_grad = _binary("sigmoid_grad", "a b (1 - b)")
 sigmoid_grad.vjp(
-    a=lambda g, b: sigmoid_grad(g, b), b=lambda g, a, b: mul(mul(g, a), sub(1.0, mul(b, 2.0)))
+    a=of(sigmoid_grad, "g", "b"), b=lambda g, a, b: mul(mul(g, a), sub(1.0, mul(b, 2.0)))
 )
 
 sigmoid = _unary("sigmoid", "1 / (1 + e⁻ˣ)")
-sigmoid.vjp(x=lambda g, y: sigmoid_grad(g, y))
+sigmoid.vjp(x=of(sigmoid_grad, "g", "y"))
 
 relu_grad = _binary("relu_grad", "a where b > 0, else 0")
-relu_grad.vjp(a=lambda g, b: relu_grad(g, b), b=lambda g, b: mul(b, 0.0))
+relu_grad.vjp(a=of(relu_grad, "g", "b"), b=lambda g, b: mul(b, 0.0))
 
 relu = _unary("relu", "max(x, 0); its derivative at 0 is 0")
-relu.vjp(x=lambda g, y: relu_grad(g, y))
+relu.vjp(x=of(relu_grad, "g", "y"))
 
 _leaky_relu = _binary("leaky_relu", "a where a > 0, else a b")
 _leaky_relu.vjp(

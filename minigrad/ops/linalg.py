@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import core
-from ..autograd import Tensor, op
+from ..autograd import Tensor, of, op
 from .elementwise import add, mul
 from .reduce import sum
 from .shape import reshape
@@ -20,53 +20,51 @@ def matrix_transpose(x: Tensor) -> Any:
 matrix_transpose.vjp(x=lambda g: matrix_transpose(g))
 
 
-@op
-def matmul(A: Tensor, B: Tensor) -> Any:
-    """Matrix product A B: [..., n, k] @ [..., k, m] -> [..., n, m]; leading dimensions broadcast.
+# Three products that are closed under differentiation; none copies to transpose.
 
-    A one-dimensional A is a row, a one-dimensional B a column; the dimension added is taken away again.
-    ValueError where the inner sizes differ, TypeError where the element types do.
-    """
+
+@op
+def _nn(A: Tensor, B: Tensor) -> Any:
+    """A B"""
     return core.gemm(A, B)
 
 
-def _grad_A(g: Tensor, B: Tensor, shape: core.Shape) -> Any:
-    """g Bᵀ"""
-    if len(B.layout.shape) == 1:  # B was a column: [..., n] -> [..., n, 1] [1, k]
-        return mul(reshape(g, (*g.shape, 1)), B)
-    if len(shape) == 1:  # A was a row: [..., m] -> [..., 1, m] [m, k], without the row
-        dx = matmul(reshape(g, (*g.shape[:-1], 1, g.shape[-1])), matrix_transpose(B))
-        return reshape(dx, (*dx.shape[:-2], dx.shape[-1]))
-    return matmul(g, matrix_transpose(B))
+@op
+def _nt(A: Tensor, B: Tensor) -> Any:
+    """A Bᵀ"""
+    return core.gemm_nt(A, B)
 
 
-def _grad_B(g: Tensor, A: Tensor, shape: core.Shape) -> Any:
-    """Aᵀ g"""
-    dims = len(A.layout.shape)
-    if dims == 1:  # [k, 1] [..., 1, m]
-        column = reshape(A, (-1, 1))
-        return (
-            mul(column, reshape(g, (*g.shape[:-1], 1, g.shape[-1])))
-            if len(shape) > 1
-            else mul(g, A)
-        )
-    if len(shape) == 1:  # a column: the sum over all rows of A, each times its g
-        return matmul(reshape(g, (-1,)), reshape(A, (-1, A.shape[-1])))
-    if dims > 2 and len(shape) == 2:  # one matrix for a whole batch: one long product sums over it
-        A, g = reshape(A, (-1, A.shape[-1])), reshape(g, (-1, g.shape[-1]))
-    return matmul(matrix_transpose(A), g)
+@op
+def _tn(B: Tensor, A: Tensor) -> Any:
+    """Aᵀ B"""
+    return core.gemm_tn(B, A)
 
 
-def _grad_B_into(total: Tensor, g: Tensor, A: Tensor, shape: core.Shape) -> None:
-    """total += Aᵀ g"""
-    if len(shape) == 2 and len(A.layout.shape) == 2:
-        core.gemm_into(total, core.transposed(A), g)
-    else:
-        core.add_into(total, _grad_B(g, A, shape).sum_to(shape))
+_nn.vjp(A=of(_nt, "g", "B"), B=of(_tn, "g", "A"))
+_nt.vjp(A=of(_nn, "g", "B"), B=lambda g, A: _tn(A, g))
+_tn.vjp(A=lambda g, B: _nt(B, g), B=lambda g, A: _nn(A, g))
+_nn.vjp_into(B=of(core.gemm_tn_into, "total", "g", "A"))
 
 
-matmul.vjp(A=_grad_A, B=_grad_B)
-matmul.vjp_into(B=_grad_B_into)
+def matmul(A: Tensor, B: Tensor) -> Any:
+    """Matrix product A B: [..., n, k] @ [..., k, m] -> [..., n, m]; leading dimensions broadcast.
+
+    A one-dimensional A is a row, a one-dimensional B a column; the dimension added is taken away
+    again.  ValueError where the inner sizes differ, TypeError where the element types do.
+    """
+    a, b = A.layout.shape, B.layout.shape
+    if len(a) == len(b) == 2:
+        return _nn(A, B)
+    if not a or not b:
+        raise ValueError("matmul: a number is no matrix: use *")
+    if len(a) > 2 and len(b) == 2:  # one matrix for a whole batch: one long product
+        return reshape(_nn(reshape(A, (-1, a[-1])), B), (*a[:-1], b[-1]))
+    y = _nn(A if len(a) > 1 else reshape(A, (1, -1)), B if len(b) > 1 else reshape(B, (-1, 1)))
+    if len(a) > 1 and len(b) > 1:
+        return y
+    lead, (n, m) = y.shape[:-2], y.shape[-2:]
+    return reshape(y, (*lead, *((n,) if len(a) > 1 else ()), *((m,) if len(b) > 1 else ())))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:

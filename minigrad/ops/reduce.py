@@ -55,13 +55,7 @@ sum.vjp(x=lambda g, shape, dim: expand(_back(g, shape, dim), shape))
 @op
 def sum_to(x: Tensor, shape: core.Shape) -> Any:
     """x summed over the dimensions along which `shape` was broadcast: the reverse of expand."""
-    return _sum_to(x, shape)
-
-
-def _sum_to(x: Tensor, shape: core.Shape) -> Any:
-    new = len(x.shape) - len(shape)
-    axes = [d for d, n in enumerate(x.shape) if d < new or (shape[d - new] == 1 and n != 1)]
-    return core.view(core.reduce("sum", x, tuple(axes)), 0, shape, None)
+    return core.sum_to(x, shape)
 
 
 # The rule's `shape` is that of its argument x; the op's own argument `shape` goes by the same name, and

@@ -115,8 +115,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with the weight decay outside of the means: first p ← (1 - lr λ) p, then Adam with λ =
-    0.
+    """Adam with the weight decay outside of the means: p ← (1 - lr λ) p, then Adam with λ = 0.
 
     I. Loshchilov and F. Hutter, Decoupled Weight Decay Regularization, 2019.
     """

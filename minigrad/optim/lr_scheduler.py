@@ -29,9 +29,7 @@ class LRScheduler:
         self._apply()
 
     def get_lr(self) -> list[float]:
-        """The rate of each group at time t = last_epoch, computed from `present()` and
-        `base_lrs`.
-        """
+        """The rate of each group at time t = last_epoch, from `present()` and `base_lrs`."""
         raise NotImplementedError
 
     def present(self) -> list[float]:
@@ -133,8 +131,8 @@ class LinearLR(LRScheduler):
     ) -> None:
         if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
             raise ValueError(
-                f"LinearLR: start_factor={start_factor}, end_factor={end_factor}: from 0 to 1, and the "
-                f"start above 0"
+                f"LinearLR: start_factor={start_factor}, end_factor={end_factor}: from 0 to 1, and "
+                f"the start above 0"
             )
         if total_iters < 1:
             raise ValueError(f"LinearLR: total_iters={total_iters}: at least 1 is needed")
@@ -177,17 +175,15 @@ class LambdaLR(LRScheduler):
 
 
 class SequentialLR(LRScheduler):
-    """One schedule after the other: number i from t = milestones[i - 1] on, beginning with its t =
-    0.
-    """
+    """One schedule after the other: number i from t = milestones[i - 1] on, which is its t = 0."""
 
     def __init__(
         self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]
     ) -> None:
         if len(schedulers) != len(milestones) + 1 or list(milestones) != sorted(set(milestones)):
             raise ValueError(
-                f"SequentialLR: {len(schedulers)} schedules and milestones {list(milestones)}: one milestone "
-                f"less than schedules is needed, in rising order"
+                f"SequentialLR: {len(schedulers)} schedules and milestones {list(milestones)}: one "
+                f"milestone less than schedules is needed, in rising order"
             )
         if any(s.optimizer is not optimizer for s in schedulers):
             raise ValueError("SequentialLR: all schedules must be made for the optimiser given")

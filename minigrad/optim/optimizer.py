@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import core
 from ..autograd import Tensor, enable_grad, written
-from ..nn.module import zero_grad
+from ..nn.parameter import zero_grad
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,9 +44,7 @@ class Optimizer:
         """ValueError for an option out of range."""
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add {"params": tensors, option: value, …}; options left out take the optimiser's
-        defaults.
-        """
+        """Add {"params": tensors, option: value, …}; options left out take the defaults."""
         name = type(self).__name__
         unknown = set(param_group) - {*self.defaults, "params", "initial_lr", "name"}
         if unknown or "params" not in param_group:
@@ -65,7 +63,7 @@ class Optimizer:
             _check_parameter(f"{name}: parameter {i}", p)
             if p in seen:
                 raise ValueError(
-                    f"{name}: parameter {i} ({core.describe(p)}) appears twice: it would be stepped twice"
+                    f"{name}: parameter {i} ({core.describe(p)}) appears twice: list it once"
                 )
             seen.add(p)
         group = {**self.defaults, **param_group, "params": params}
@@ -94,8 +92,8 @@ class Optimizer:
             x = state[name] = core.zeros(like)
         elif x.layout.code != p.layout.code:
             raise RuntimeError(
-                f"{type(self).__name__}: {name} is {x.dtype}, its parameter has become {p.dtype}: make "
-                f"the optimiser after converting the model"
+                f"{type(self).__name__}: {name} is {x.dtype}, its parameter has become {p.dtype}: "
+                f"make the optimiser after converting the model"
             )
         return x
 
@@ -105,7 +103,7 @@ class Optimizer:
             for p in group["params"]:
                 zero_grad(p, set_to_none)
 
-    # ---- state -------------------------------------------------------------------------------------
+    # ---- state -------------------------------------------------------------------------------
 
     def _parameters(self) -> list[Any]:
         return [p for group in self.param_groups for p in group["params"]]
@@ -182,8 +180,8 @@ def _check_parameter(what: str, p: Any) -> None:
         raise TypeError(f"{what} ({core.describe(p)}): only float tensors can be learnt")
     if p.layout.strides is not None:
         raise ValueError(
-            f"{what} ({core.describe(p)}) is a strided view: the steps are computed on contiguous memory, "
-            f"so make it a tensor of its own with .contiguous().detach()"
+            f"{what} ({core.describe(p)}) is a strided view: the steps are computed on contiguous "
+            f"memory, so make it a tensor of its own with .contiguous().detach()"
         )
 
 

@@ -114,9 +114,7 @@ def _scaled_norm(gs: list[Any], p: float) -> float:
 
 
 def _nonfinite(gradients: dict[Any, str]) -> str:
-    """A sentence with the names of the parameters whose gradients hold NaN or inf; "" if none
-    does.
-    """
+    """A sentence that names the parameters whose gradients hold NaN or inf; "" if none does."""
     bad = []
     for g, name in gradients.items():
         if not math.isfinite(core.sum_squares(core.contiguous(g))):
@@ -128,6 +126,6 @@ def _nonfinite(gradients: dict[Any, str]) -> str:
         return ""
     more = f" and of {len(bad) - 5} more" if len(bad) > 5 else ""
     return (
-        f"non-finite gradient of {', '.join(bad[:5])}{more}: look for an infinite loss, or try a lower "
-        f"learning rate"
+        f"non-finite gradient of {', '.join(bad[:5])}{more}: look for an infinite loss, or try a "
+        f"lower learning rate"
     )

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 def pad_sequence(
     sequences: Sequence[Tensor], batch_first: bool = False, padding_value: float = 0.0
 ) -> Any:
-    """N sequences [T_n, …] -> [T, N, …] with T = max T_n (batch_first: [N, T, …]), the rest
-    padding.
+    """N sequences [T_n, …] -> [T, N, …], T = max T_n (batch_first: [N, T, …]); the rest is padding.
 
     The layers take the lengths themselves: `lengths=[len(s) for s in sequences]`.
     """
@@ -28,8 +27,8 @@ def pad_sequence(
     for x in xs:
         if not x.shape or x.shape[1:] != xs[0].shape[1:] or x.dtype != xs[0].dtype:
             raise ValueError(
-                f"pad_sequence: {core.describe(xs[0])} and {core.describe(x)}: equal types, and shapes "
-                f"that differ in the first dimension only, are needed"
+                f"pad_sequence: {core.describe(xs[0])} and {core.describe(x)}: equal types, and "
+                f"shapes that differ in the first dimension only, are needed"
             )
     steps = max(x.shape[0] for x in xs)
     padded = []
