@@ -18,11 +18,15 @@ static mg_operand operand(const void *base, int64_t size) {
     return (mg_operand){(char *)(uintptr_t)base, size, NULL};
 }
 
-/* Reads the geometry; y is contiguous. */
-static int run(mg_job *job, int64_t n, const int64_t *geometry) {
+/* Reads the form; y is contiguous. */
+static int run(mg_job *job, const int64_t *form) {
+    int64_t n = form[1];
+    const int64_t *geometry = form + 2;
     if (n == 0) return MG_OK;
-    if (!geometry || geometry[0] == 0) {
-        job->stream = n * job->y.size >= STREAM;
+    job->stream = n * job->y.size >= STREAM;
+    for (int i = 0; i < job->inputs; i++) /* in place, the lines are in the cache already */
+        if (job->x[i].base == job->y.base) job->stream = 0;
+    if (geometry[0] == 0) {
         mg_run_contiguous(job, n);
         return MG_OK;
     }
@@ -47,38 +51,39 @@ static const unsigned char zip_is_costly[MG_ZIPS] = {
 #include "kernels.def"
 };
 
-int mg_map(int op, int dtype, int64_t n, void *y, const void *x, const int64_t *geometry) {
+int mg_map(int op, const int64_t *form, void *y, const void *x) {
+    int dtype = (int)form[0];
     const mg_table *table = mg_kernels(dtype);
     if (!table || op < 0 || op >= MG_MAPS) return MG_BAD_OP;
     int64_t size = size_of(dtype);
     mg_job job = {.kernel = table->map[op], .inputs = 1,
                   .y = operand(y, size), .x = {operand(x, size)}, .grain = map_is_costly[op] ? COSTLY : CHEAP};
-    return run(&job, n, geometry);
+    return run(&job, form);
 }
 
-int mg_zip(int op, int dtype, int64_t n, void *y, const void *a, const void *b,
-           const int64_t *geometry) {
+int mg_zip(int op, const int64_t *form, void *y, const void *a, const void *b) {
+    int dtype = (int)form[0];
     const mg_table *table = mg_kernels(dtype);
     if (!table || op < 0 || op >= MG_ZIPS) return MG_BAD_OP;
     int64_t size = size_of(dtype);
     mg_job job = {.kernel = table->zip[op], .inputs = 2, .y = operand(y, size),
                   .x = {operand(a, size), operand(b, size)},
                   .grain = zip_is_costly[op] ? COSTLY : CHEAP};
-    return run(&job, n, geometry);
+    return run(&job, form);
 }
 
-int mg_compare(int op, int dtype, int64_t n, uint8_t *y, const void *a, const void *b,
-               const int64_t *geometry) {
+int mg_compare(int op, const int64_t *form, void *y, const void *a, const void *b) {
+    int dtype = (int)form[0];
     const mg_table *table = mg_kernels(dtype);
     if (!table || op < 0 || op >= MG_CMPS) return MG_BAD_OP;
     int64_t size = size_of(dtype);
     mg_job job = {.kernel = table->compare[op], .inputs = 2,
                   .y = operand(y, 1), .x = {operand(a, size), operand(b, size)}, .grain = CHEAP};
-    return run(&job, n, geometry);
+    return run(&job, form);
 }
 
-int mg_select(int op, int dtype, int64_t n, void *y, const void *a, const void *b, const void *c,
-              const int64_t *geometry) {
+int mg_select(int op, const int64_t *form, void *y, const void *a, const void *b, const void *c) {
+    int dtype = (int)form[0];
     const mg_table *table = mg_kernels(dtype);
     if (!table || op < 0 || op >= MG_SELS) return MG_BAD_OP;
     int64_t size = size_of(dtype);
@@ -87,7 +92,7 @@ int mg_select(int op, int dtype, int64_t n, void *y, const void *a, const void *
                   .x = {operand(a, op == MG_SEL_where ? 1 : size), operand(b, size),
                         operand(c, size)},
                   .grain = CHEAP};
-    return run(&job, n, geometry);
+    return run(&job, form);
 }
 
 /* ---- copy ----------------------------------------------------------------------------------------- */
@@ -156,15 +161,18 @@ static int simplify(const int64_t *geometry, int64_t *shape, int64_t *ys, int64_
     return kept ? last + 1 : 0;
 }
 
-int mg_copy(int y_dtype, int x_dtype, int64_t n, void *y, const void *x, const int64_t *geometry) {
+int mg_copy(int x_dtype, const int64_t *form, void *y, const void *x) {
+    int y_dtype = (int)form[0];
+    int64_t n = form[1];
+    const int64_t *geometry = form + 2;
     if (y_dtype < 0 || y_dtype > MG_BOOL || x_dtype < 0 || x_dtype > MG_BOOL) return MG_BAD_OP;
-    if (geometry && (geometry[0] < 0 || geometry[0] > MG_MAX_DIMS)) return MG_BAD_OP;
+    if (geometry[0] < 0 || geometry[0] > MG_MAX_DIMS) return MG_BAD_OP;
     if (n == 0) return MG_OK;
     mg_job job = {.kernel = converters[y_dtype][x_dtype], .inputs = 1,
                   .y = operand(y, size_of(y_dtype)), .x = {operand(x, size_of(x_dtype))},
                   .grain = CHEAP};
     int64_t shape[MG_MAX_DIMS], ys[MG_MAX_DIMS], xs[MG_MAX_DIMS];
-    job.ndim = geometry ? simplify(geometry, shape, ys, xs) : 0;
+    job.ndim = geometry[0] ? simplify(geometry, shape, ys, xs) : 0;
     if (job.ndim == 0 || (job.ndim == 1 && ys[0] == 1 && xs[0] == 1)) {
         mg_run_contiguous(&job, n);
         return MG_OK;

@@ -8,9 +8,11 @@
  *             something else.  int64 and bool appear only as indices and masks.
  *   result    is written first, is contiguous, and may be exactly an input (in place) or disjoint
  *             from all inputs; nothing in between.
- *   geometry  NULL: all operands are contiguous and have n elements.  Otherwise
- *             { ndim, shape[ndim], strides of operand 1 [ndim], of operand 2 [ndim], ... },
- *             strides in elements (0 repeats: broadcasting), n the product of the shape.
+ *   form      what a call needs to know of its operands, in one array: a caller has few different
+ *             ones and makes each once, and every argument of a call costs it 8 ns.
+ *                 { dtype, n, ndim, shape[ndim], strides of operand 1 [ndim], of operand 2 [ndim] ... }
+ *             ndim 0: all operands are contiguous and have n elements.  Otherwise n is the product of
+ *             the shape; strides are in elements, 0 repeats (broadcasting).
  *   return    MG_OK, or one of the statuses below; the result is then unspecified, memory is not
  *             harmed.  The caller turns statuses into sentences.
  *   threads   results are the same, bit for bit, for any number of threads.                     */
@@ -26,19 +28,17 @@ enum { MG_OK = 0, MG_NO_MEMORY = 1, MG_BAD_OP = 2, MG_BAD_INDEX = 3 };
 /* ---- elementwise ------------------------------------------------------------------------- */
 
 /* y = op(x) */
-int mg_map(int op, int dtype, int64_t n, void *y, const void *x, const int64_t *geometry);
+int mg_map(int op, const int64_t *form, void *y, const void *x);
 /* y = op(a, b) */
-int mg_zip(int op, int dtype, int64_t n, void *y, const void *a, const void *b,
-           const int64_t *geometry);
+int mg_zip(int op, const int64_t *form, void *y, const void *a, const void *b);
 /* y = op(a, b), one byte 0/1 per element */
-int mg_compare(int op, int dtype, int64_t n, uint8_t *y, const void *a, const void *b,
-               const int64_t *geometry);
+int mg_compare(int op, const int64_t *form, void *y, const void *a, const void *b);
 /* y = op(a, b, c); `where` reads a as bytes 0/1 */
-int mg_select(int op, int dtype, int64_t n, void *y, const void *a, const void *b, const void *c,
-              const int64_t *geometry);
+int mg_select(int op, const int64_t *form, void *y, const void *a, const void *b, const void *c);
 /* y[...] = x[...], any strides on both sides, any pair of the four dtypes (to bool: x != 0, to
- * int64: toward zero).  Operand 1 of the geometry is y, operand 2 is x; y must not overlap itself. */
-int mg_copy(int y_dtype, int x_dtype, int64_t n, void *y, const void *x, const int64_t *geometry);
+ * int64: toward zero).  Operand 1 of the form is y, of the form's dtype; operand 2 is x; y must not
+ * overlap itself. */
+int mg_copy(int x_dtype, const int64_t *form, void *y, const void *x);
 
 /* ---- along an axis ----------------------------------------------------------------------- */
 
@@ -70,8 +70,7 @@ int mg_scatter_add(int dtype, int64_t n, int64_t width, int64_t size, void *tabl
 
 /* ---- matrices ----------------------------------------------------------------------------- */
 
-/* C [m, n] (+)= A [m, k] B [k, n].  C is contiguous.  The sizes come in one array, since a caller has
- * few different ones and each argument of a call costs it 15 ns:
+/* C [m, n] (+)= A [m, k] B [k, n].  C is contiguous.
  *     form = { dtype, m, n, k, A's strides of m and k, B's strides of k and n, batch ndim,
  *              batch shape [ndim], A's strides [ndim], B's strides [ndim] }
  * Strides are in elements and may have any values: transposed operands are swapped strides. */

@@ -10,7 +10,7 @@
 enum {
     BLOCK = 1024,   /* elements of a block: 4 or 8 KiB per operand */
     LONG = 16384,   /* ... where nothing has to be packed */
-    ROW = 64,       /* from this length on, a call of the kernel per row costs less than packing */
+    ROW = 128,      /* from this length on, a call of the kernel per row costs less than packing */
     TILE_ROWS = 16, /* of a transposed operand: 16 floats are one cache line */
     TILE_COLUMNS = BLOCK / TILE_ROWS
 };
@@ -267,7 +267,7 @@ static void run_rows(const cutting *c, const int64_t *extent, char *y, char *con
         }
     }
     if (c->access[3] == DIRECT) {
-        job->kernel(n, y, source, 0);
+        job->kernel(n, y, source, job->stream);
     } else {
         job->kernel(n, room[3].data, source, 0);
         move(to->size, ndim, extent, y, to->stride + first, room[3].data, contiguous);

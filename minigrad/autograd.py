@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import wraps
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heappushpop
 from inspect import Parameter
 from itertools import count
 from typing import (
@@ -33,9 +33,9 @@ from typing import (
 import numpy as np
 
 from . import core
-from .rules import Rules, of  # noqa: F401 (part of what ops are written with)
+from .rules import Rules, of, same  # noqa: F401 (ops are written with these)
 
-ALONE = Rules.ALONE
+OUTPUT, SAME = Rules.OUTPUT, Rules.SAME
 _age = count(0, -1).__next__  # of nodes and in-place writes: the younger, the smaller
 
 
@@ -44,6 +44,19 @@ class _Mode(threading.local):
 
 
 _mode = _Mode()
+_pauses = 0  # in all threads: while it is 0, _mode, which takes 30 ns to read, need not be asked
+_pauses_lock = threading.Lock()
+
+
+def _set_recording(value: bool, pauses: int) -> bool:
+    """Record in this thread, or do not; returns what was before."""
+    global _pauses
+    with _pauses_lock:
+        _pauses += pauses
+    before, _mode.recording = _mode.recording, value
+    return before
+
+
 _last_write = 1  # the age of the youngest in-place write
 
 
@@ -67,11 +80,10 @@ class no_grad:
     recording = False
 
     def __enter__(self) -> None:
-        self.before = _mode.recording
-        _mode.recording = self.recording
+        self.before = _set_recording(self.recording, 1)
 
     def __exit__(self, *_: object) -> None:
-        _mode.recording = self.before
+        _set_recording(self.before, -1)
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
@@ -116,17 +128,19 @@ class Leaf:
             core.add_into(self.grad, g)
 
 
-class Node:
-    """One recorded application of an op."""
+class Node(core.Array):
+    """One recorded application of an op.
 
-    __slots__ = ("age", "layout", "parents", "rules", "saved")
+    If a rule reads the op's result, the node is the array of that result as well, so that it need not
+    refer to the tensor, which refers to it.  (If there are several: `ptr` is a tuple of such arrays,
+    `layout` is None.)
+    """
+
+    __slots__ = ("age", "parents", "rules", "saved")
     rules: Rules
     parents: Sequence[Any]  #: the node of each argument, None where that is not tracked
-    #: (y, *arguments), None in place of those that no rule reads.  y is a twin of the result, without
-    #: its node, so there is no cycle.
-    saved: Any
-    layout: Any  #: of the result; None if there are several results
-    age: int  #: the younger, the smaller; FREED after a backward pass that freed what was saved
+    saved: Any  #: the arguments, None in place of those that no rule reads
+    age: int  #: the younger, the smaller; FREED once what was saved is gone
 
 
 class Part:
@@ -271,30 +285,30 @@ def op(forward: Callable[..., Any]) -> Any:
 
         def apply(x: Any) -> Any:
             y = forward(x)
-            if x.node is not None and _mode.recording:
-                _record(rules, y, (None, x), (x.node,), 1)
+            if x.node is not None and (not _pauses or _mode.recording):
+                _record(rules, y, (x,), (x.node,), 1)
             return y
 
     elif len(names) == 2 and not rules.variadic and rules.defaults == [Parameter.empty] * 2:
 
         def apply(a: Any, b: Any) -> Any:
             y = forward(a, b)
-            if _mode.recording:
+            if not _pauses or _mode.recording:
                 try:
                     m, n = a.node, b.node
                 except AttributeError:  # one of them is a number
                     m, n = getattr(a, "node", None), getattr(b, "node", None)
                 if m is not None:
-                    _record(rules, y, (None, a, b), (m, n), 1 if n is None else 3)
+                    _record(rules, y, (a, b), (m, n), 1 if n is None else 3)
                 elif n is not None:
-                    _record(rules, y, (None, a, b), (m, n), 2)
+                    _record(rules, y, (a, b), (m, n), 2)
             return y
 
     else:
 
         def apply(*args: Any, **options: Any) -> Any:
             y = forward(*args, **options)
-            if _mode.recording:
+            if not _pauses or _mode.recording:
                 parents = [a.node if isinstance(a, Tensor) else None for a in args]
                 tracked = sum(1 << i for i, node in enumerate(parents) if node is not None)
                 if tracked:
@@ -302,7 +316,7 @@ def op(forward: Callable[..., Any]) -> Any:
                         args, tracked = (args, *options.values()), 1
                     rest = slice(len(args), None)
                     args += tuple(map(options.get, names[rest], rules.defaults[rest]))
-                    _record(rules, y, (None, *args), parents, tracked)
+                    _record(rules, y, args, parents, tracked)
             return y
 
     apply = wraps(forward)(apply)
@@ -311,35 +325,29 @@ def op(forward: Callable[..., Any]) -> Any:
     return apply
 
 
-def _record(rules: Rules, y: Any, saved: Any, parents: Any, tracked: int) -> None:
-    """Give the result y of an op its node.
-
-    `saved` is (None, *arguments); `tracked` is the bit set of the arguments that have a node.
-    """
+def _record(rules: Rules, y: Any, args: Any, parents: Any, tracked: int) -> None:
+    """Give the result y of an op its node; `tracked` is the bit set of the arguments that have one."""
     node = Node()
     node.rules = rules
     node.parents = parents
-    keep_output, keep = rules.plans[tracked]
+    keep_output, keep, mask = rules.plans[tracked]
     if keep is True:
-        node.saved = saved
-    elif keep is False:
-        node.saved = _NOTHING
+        node.saved = args
+    elif mask is None:
+        node.saved = keep
     else:
-        node.saved = (None, *[a if k else None for a, k in zip(saved[1:], keep)])
+        node.saved = tuple([a if k else None for a, k in zip(args, mask)])
     node.age = _age()
     if y.__class__ is tuple:
         node.layout = None
+        node.ptr = tuple(map(core.alias, y)) if keep_output else None
         for i, part in enumerate(y):
             part.node = Part(node, i, len(y), part.layout)
-    else:
-        node.layout = y.layout
-        y.node = node
+        return
+    node.layout = y.layout
     if keep_output:
-        twin = core.alias(y) if node.layout else tuple(map(core.alias, y))
-        node.saved = (twin, *node.saved[1:])
-
-
-_NOTHING: tuple[Any, ...] = ()
+        node.ptr, node.base = y.ptr, y.base
+    y.node = node
 
 
 # ---- the backward pass ----------------------------------------------------------------------------
@@ -432,59 +440,75 @@ def _replay(
     ready = [(node.age, node) for node in roots if node.__class__ is not Leaf]
     heapify(ready)
     add_into = core.add_into
-    before, _mode.recording = _mode.recording, create_graph
+    before = _set_recording(create_graph, 1)
     try:
-        while ready:
-            node = heappop(ready)[1]
+        node = heappop(ready)[1] if ready else None
+        while node is not None:
             g = grads.pop(node)
             if wanted is not None and node in wanted:
                 found[node] = g
-            rules = node.rules
-            if rules is None:  # a part: collect it with the others
-                _collect(node, g, grads, ready)
-                continue
-            if _last_write < node.age:
-                _check_saved(node)
-            saved = node.saved if not create_graph else _attached(node)
-            if rules.joint is None:
-                rows = rules.rows(create_graph)
+            rules, waiting = node.rules, None
+            if rules is None:  # a part: its gradient is an entry in that of the whole
+                (whole,) = node.parents
+                if whole not in grads:
+                    grads[whole] = [None] * node.count
+                    waiting = whole
+                grads[whole][node.index] = g
+                rows = ()
             else:
-                rows = _jointly(node, g, saved, useful)
+                if _last_write < node.age:
+                    _check_saved(node)
+                saved = node.saved
+                y = _output(node) if create_graph else node
+                rows = rules.rows if create_graph else rules.bare
+                if rows is None:
+                    rows = _jointly(node, g, useful)
             for parent, (f, k, into, into_k) in zip(node.parents, rows):
                 if parent is None or (useful is not None and parent not in useful):
                     continue
                 total = grads.get(parent)
-                if total is None:
-                    if parent.__class__ is not Leaf:
-                        heappush(ready, (parent.age, parent))
-                    if into is not None and not create_graph:
-                        fresh.add(parent)
-                elif into is not None and parent in fresh:
+                if total is not None and into is not None and parent in fresh:
                     if into_k >= 0:
                         into(total, g, saved[into_k])
                     else:
-                        into(total, g, parent.layout.shape, saved)
+                        into(total, g, parent.layout.shape, _output(node), saved)
                     continue
                 if k >= 0:
                     dx = f(g, saved[k])
-                elif k == ALONE:
-                    dx = f(g)
+                elif k == SAME:
+                    dx = g
+                elif k == OUTPUT:
+                    dx = f(g, y)
                 else:
-                    dx = f(g, parent.layout.shape, saved)
+                    dx = f(g, parent.layout.shape, _output(node), saved)
                 if dx.layout is not parent.layout and dx.layout.shape != parent.layout.shape:
                     dx = dx.sum_to(parent.layout.shape)  # the argument was broadcast
                 if total is None:
                     grads[parent] = dx
+                    if into is not None and not create_graph:
+                        fresh.add(parent)
+                    if parent.__class__ is not Leaf:
+                        if waiting is not None:
+                            heappush(ready, (waiting.age, waiting))
+                        waiting = parent
                 elif parent in fresh:
                     add_into(total, dx)
                 else:
                     grads[parent] = total + dx
                     if not create_graph:
                         fresh.add(parent)
-            if not keep and saved:
-                node.saved, node.age = None, FREED
+            if not keep and rules is not None and saved:
+                node.saved = node.ptr = node.base = None
+                node.age = FREED
+            # One node stays in hand: in a chain it is the next, and the heap is never used.
+            if waiting is None:
+                node = heappop(ready)[1] if ready else None
+            elif not ready or waiting.age < ready[0][0]:
+                node = waiting
+            else:
+                node = heappushpop(ready, (waiting.age, waiting))[1]
     finally:
-        _mode.recording = before
+        _set_recording(before, -1)
     if wanted is not None:
         return [found.get(node, grads.get(node)) for node in wanted]
     for node, g in grads.items():
@@ -498,37 +522,38 @@ def _collect(part: Part, g: Any, grads: dict[Any, Any], ready: list[Any]) -> Non
     if whole not in grads:
         grads[whole] = [None] * part.count
         heappush(ready, (whole.age, whole))
-    grads[whole][part.index] = g
+    gs, i = grads[whole], part.index  # a result may have two parts: its own and an attached one
+    gs[i] = g if gs[i] is None else gs[i] + g
 
 
-def _jointly(node: Node, g: Any, saved: Any, useful: set[Any] | None) -> list[Any]:
+def _jointly(node: Node, g: Any, useful: set[Any] | None) -> list[Any]:
     """What the joint rule of an op gives, in the form of one rule per argument."""
     tracked = tuple(p is not None and (useful is None or p in useful) for p in node.parents)
-    gradients = node.rules.joint(g, tracked, saved)
+    gradients = node.rules.joint(g, tracked, _output(node), node.saved)
     for dx, wanted in zip(gradients, tracked):
         if wanted and dx is None:
             raise TypeError(f"{node.rules.name}: its rule gave no gradient for a tracked argument")
-    return [((lambda g, dx=dx: dx), ALONE, None, 0) for dx in gradients]
+    return [(lambda *_, dx=dx: dx, Rules.GENERAL, None, 0) for dx in gradients]
 
 
-def _attached(node: Node) -> Any:
-    """What the node saved, with the node on the output: second derivatives go through it as well."""
-    if not node.saved or node.saved[0] is None:
-        return node.saved
+def _output(node: Node) -> Any:
+    """The result of `node` as a tensor that refers to it: second derivatives go through it as well."""
+    if getattr(node, "ptr", None) is None:  # it was not saved: no rule reads it
+        return None
     if node.layout is not None:
-        y = core.alias(node.saved[0])
+        y = core.alias(node)
         y.node = node
-    else:
-        y = tuple(map(core.alias, node.saved[0]))
-        for i, part in enumerate(y):
-            part.node = Part(node, i, len(y), part.layout)
-    return (y, *node.saved[1:])
+        return y
+    ys = tuple(map(core.alias, node.ptr))
+    for i, y in enumerate(ys):
+        y.node = Part(node, i, len(ys), y.layout)
+    return ys
 
 
 def _check_saved(node: Node) -> None:
     """Refuse if what the rules read was freed, or was written in place after it was read."""
     name = node.rules.name
-    if node.saved is None:
+    if node.age == FREED:
         raise RuntimeError(
             f"backward a second time through {name}, whose saved arrays were freed by the first: pass "
             f"retain_graph=True there; or, if a hidden state from an earlier batch is still attached "

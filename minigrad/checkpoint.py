@@ -21,7 +21,7 @@ class CheckpointError(ValueError):
 
 
 def write(path: Path, run: dict[str, Any], source: dict[str, Any]) -> None:
-    """Save the state_dict of a run and where its text came from.  The old file stays whole until then."""
+    """Save the state_dict of a run, and where its text came from: all of it or nothing."""
     io.save({"format": FORMAT, "source": source, "run": run}, path)
 
 
@@ -68,14 +68,14 @@ def check_new(path: Path, *, overwrite: bool) -> None:
         read(path)  # whatever is not a checkpoint is not ours to overwrite
         if not overwrite:
             raise CheckpointError(
-                f"{path} holds an earlier run: go on with it by --resume, replace it by --overwrite, "
-                f"or choose another name by --checkpoint"
+                f"{path} holds an earlier run: --resume goes on with it, --overwrite replaces it, "
+                f"--checkpoint FILE takes another name"
             )
     check_writable(path)
 
 
 def check_writable(path: Path) -> None:
-    """Raise CheckpointError unless a file can be written beside `path`: now, not in three minutes."""
+    """Raise CheckpointError unless a file can be made beside `path`: now, not in three minutes."""
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass

@@ -6,9 +6,10 @@ import argparse
 import math
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn, Sequence
+from typing import Any, NoReturn
 
 from minigrad import commands
 from minigrad.checkpoint import CheckpointError
@@ -88,19 +89,23 @@ def make_parser() -> Parser:
     p.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
     p.add_argument("--prime", default="", metavar="TEXT", help="what the text begins with")
     p.add_argument("--temperature", type=_number(0, math.inf), default=0.8, metavar="X",
-                   help="below 1: likelier text, 0: always the likeliest (default: 0.8)")  # fmt: skip
+                   help="below 1: likelier text; 0: the likeliest (default: 0.8)")  # fmt: skip
     p.add_argument("--top-k", type=_count(0), default=0, metavar="N",
                    help="draw from the N likeliest characters only")  # fmt: skip
     p.add_argument("--top-p", type=_number(0, 1), default=1.0, metavar="X",
-                   help="draw from the likeliest characters of joint probability X only")  # fmt: skip
+                   help="draw from the likeliest of joint probability X only")  # fmt: skip
     p.add_argument("--length", type=_count(1), default=1000, metavar="N",
                    help="characters to write (default: 1000)")  # fmt: skip
-    p.add_argument("--seed", type=_count(0), default=0, metavar="N", help="of the draws (default: 0)")
+    p.add_argument(
+        "--seed", type=_count(0), default=0, metavar="N", help="of the draws (default: 0)"
+    )
 
     p = commands_.add_parser("score", help="how probable a trained model finds sentences")
     p.set_defaults(run=commands.score_command)
     p.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
-    p.add_argument("sentences", nargs="+", metavar="SENTENCE", help="-: the lines of standard input")
+    p.add_argument(
+        "sentences", nargs="+", metavar="SENTENCE", help="-: the lines of standard input"
+    )
 
     p = commands_.add_parser("info", help="what minigrad finds on this machine")
     p.set_defaults(run=commands.info_command)

@@ -8,12 +8,13 @@ import shutil
 import signal
 import sys
 import unicodedata
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from minigrad import checkpoint, core, report
 from minigrad.checkpoint import CheckpointError
 from minigrad.data.text import Corpus, UnreadableText, Vocabulary, read_corpus, standard_library
 from minigrad.model import Surprisal, sample, score
-from minigrad.options import OptionError, Options
+from minigrad.options import BUDGETS, OptionError, Options
 from minigrad.train import DivergedError, Run, train
 
 SHORTEST = 2  # characters: one to read, one to predict
@@ -65,14 +66,18 @@ def train_command(args: argparse.Namespace) -> int:
     if args.resume:
         run.load_state_dict(saved["run"])
         if run.finished:
-            raise OptionError(f"{path}: the run is finished: go on with more --steps, --epochs or --minutes")
+            raise OptionError(
+                f"{path}: the run is finished: go on with more --steps, --epochs or --minutes"
+            )
 
     title = f"{corpus.name}: {len(text):,} characters, {len(vocabulary)} different"
     if not args.quiet:
         for notice in corpus.notices:
             print(notice)
         print(f"{'going on' if args.resume else 'training'} on {title}", flush=True)
-    progress = report.Progress(lambda: checkpoint.write(path, run.state_dict(), source), quiet=args.quiet)
+    progress = report.Progress(
+        lambda: checkpoint.write(path, run.state_dict(), source), quiet=args.quiet
+    )
     with _signals(progress) as caught:
         try:
             train(run, progress)
@@ -147,8 +152,12 @@ def _conclude(run: Run, path: Path, title: str, picture: Path | None) -> None:
         print(f"loss curve       {picture}")
     else:
         print(f"loss curve       {report.sparkline(run.losses)}")
-    print(f"\n{report.quoted(''.join(sample(run.model, run.vocabulary, length=400, temperature=0.7)))}")
-    print(f"saved; to write more: minigrad sample {_name(path)}  to go on: {_resume(path)} --minutes 3")
+    text = "".join(sample(run.model, run.vocabulary, length=400, temperature=0.7))
+    print(f"\n{report.quoted(text)}")
+    budget = next(name for name in BUDGETS if getattr(run.options, name) is not None)
+    more = f"--{budget} {2 * getattr(run.options, budget):g}"
+    print(f"saved; to write more:  minigrad sample {_name(path)}")
+    print(f"       to learn more:  {_resume(path)} {more}")
 
 
 # ---- sample and score ----------------------------------------------------------------------------
@@ -165,7 +174,14 @@ def sample_command(args: argparse.Namespace) -> int:
     _warn_of_unknown(vocabulary, args.prime)
     print(vocabulary.decode(vocabulary.encode(args.prime).tolist()), end="", flush=True)
     for character in sample(
-        model, vocabulary, args.prime, args.length, args.temperature, args.top_k, args.top_p, args.seed
+        model,
+        vocabulary,
+        args.prime,
+        args.length,
+        args.temperature,
+        args.top_k,
+        args.top_p,
+        args.seed,
     ):
         print(character, end="", flush=True)
     print()
@@ -212,17 +228,21 @@ def drawn(surprisal: Surprisal, columns: int) -> str:
 
 def info_command(_: argparse.Namespace) -> int:
     """Show what there is."""
-    sets = [name + ("" if name in core.isas() else " (not on this machine)") for name in core.compiled_isas()]
+    sets = [
+        name + ("" if name in core.isas() else " (not on this machine)")
+        for name in core.compiled_isas()
+    ]
     used, kept = core.memory()
     extras = {name: _version(name) for name in ("safetensors", "tqdm", "matplotlib")}
     print(report.aligned([
         ("minigrad", minigrad.__version__),
         ("processor", report.cpu()),
         ("instruction sets", ", ".join(sets)),
-        ("in use", f"{core.isa()} (another: MINIGRAD_ISA=NAME, or minigrad.core.use_isa)"),
-        ("threads", f"{core.get_num_threads()} (MINIGRAD_NUM_THREADS=N, or minigrad.set_num_threads)"),
+        ("in use", f"{core.isa()} (another: MINIGRAD_ISA=NAME, minigrad.core.use_isa)"),
+        ("threads", f"{core.get_num_threads()} (MINIGRAD_NUM_THREADS=N, minigrad.set_num_threads)"),
         ("memory pool", f"{used:,} bytes in use, {kept:,} kept for reuse"),
-        ("Python", f"{platform.python_implementation()} {platform.python_version()}, {platform.platform()}"),
+        ("Python", f"{platform.python_version()} ({platform.python_implementation()})"),
+        ("system", platform.platform()),
         ("NumPy", np.__version__),
         ("cffi", _version("cffi") or "absent"),
         ("extras", ", ".join(f"{name} {v or '(absent)'}" for name, v in extras.items())),

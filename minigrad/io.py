@@ -63,18 +63,20 @@ def save(obj: Any, path: PathLike) -> None:
     _remove_stale(target)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
-        if package is None:
-            _write_npz(temporary, arrays, structure)
-        else:
-            package.numpy.save_file(arrays, temporary, metadata={_STRUCTURE: structure})
-        _sync(temporary)
+        with temporary.open("wb") as file:
+            if package is None:
+                _write_npz(file, arrays, structure)
+            else:  # in memory: its save_file has temporary files, and a mode, of its own
+                file.write(package.numpy.save(arrays, {_STRUCTURE: structure}))
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(target)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
     if os.name == "posix":
-        _sync(target.parent)  # else the renaming itself may be lost with the power
+        _sync_folder(target.parent)  # else the renaming itself may be lost with the power
 
 
 def load(path: PathLike) -> Any:
@@ -122,10 +124,10 @@ def _safetensors(path: PathLike, required: bool) -> Any:
         ) from None
 
 
-def _write_npz(path: Path, arrays: dict[str, Any], structure: str) -> None:
+def _write_npz(f: Any, arrays: dict[str, Any], structure: str) -> None:
     zipfile = importlib.import_module("zipfile")  # with what it imports, 5 ms of every start
     text = np.frombuffer(structure.encode(), np.uint8)
-    with zipfile.ZipFile(path, "w") as file:
+    with zipfile.ZipFile(f, "w") as file:
         for name, a in {_STRUCTURE: text, **arrays}.items():
             with file.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, a, allow_pickle=False)
@@ -209,9 +211,9 @@ def _decode(x: Any, arrays: dict[str, Any]) -> Any:
 # ---- files -----------------------------------------------------------------------------------
 
 
-def _sync(path: Path) -> None:
-    """Wait until the file or folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+def _sync_folder(path: Path) -> None:
+    """Wait until the names in it are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

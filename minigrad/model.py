@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,8 +117,7 @@ def choose(
     order = np.argsort(-log_p, kind="stable")[: top_k or None]
     p = np.exp((log_p[order] - log_p[order[0]]) / temperature)
     p /= p.sum()
-    before = np.cumsum(p) - p  # the probability of those that are more probable
-    p = np.where(before < top_p, p, 0.0)
+    p[1:][np.cumsum(p)[:-1] >= top_p] = 0.0  # those before it suffice
     return int(order[random.choice(len(p), p=p / p.sum())])
 
 

@@ -20,7 +20,7 @@ def option(
     model: bool = False,
     metavar: str | None = None,
 ) -> Any:
-    """A field of `Options` with its help and its limits; `model`: a resumed run cannot change it."""
+    """A field of `Options`, its help and its limits; `model`: a resumed run cannot change it."""
     limits = {"at_least": at_least, "above": above, "below": below}
     meta = {"text": text, "choices": choices, "limits": limits, "model": model, "metavar": metavar}
     return field(default=default, metadata=meta)
@@ -38,7 +38,9 @@ class Options:
     layers: int = option(1, "recurrent layers, each on the one below", at_least=1, model=True)
     hidden: int = option(256, "units of each recurrent layer", at_least=1, model=True)
     embedding: int = option(64, "size of a character's vector", at_least=1, model=True)
-    dropout: float = option(0.0, "fraction dropped after each layer", at_least=0, below=1, model=True)
+    dropout: float = option(
+        0.0, "fraction dropped after each layer", at_least=0, below=1, model=True
+    )
     length: int = option(64, "characters in a window of truncated BPTT", at_least=1, model=True)
     batch: int = option(32, "streams of text read side by side", at_least=1, model=True)
     optimizer: str = option(
@@ -50,14 +52,18 @@ class Options:
         choices=("constant", "cosine", "step", "exponential"), model=True,
     )  # fmt: skip
     warmup: int = option(50, "steps in which the rate rises", at_least=0, model=True)
-    clip: float = option(1.0, "largest norm of the gradient; 0: no clipping", at_least=0, model=True)
+    clip: float = option(
+        1.0, "largest norm of the gradient; 0: no clipping", at_least=0, model=True
+    )
     minutes: float | None = option(
         None, "stop after this time (the default: 3); the schedule is fitted to it", above=0
     )
     epochs: float | None = option(None, "stop after so many passes through the text", above=0)
     steps: int | None = option(None, "stop after so many steps", at_least=1)
     seed: int = option(0, "seed of all random numbers", at_least=0, model=True)
-    dtype: str = option("float32", "type of all numbers", choices=("float32", "float64"), model=True)
+    dtype: str = option(
+        "float32", "type of all numbers", choices=("float32", "float64"), model=True
+    )
     threads: int | None = option(None, "threads (the result does not depend on it)", at_least=1)
     every: int = option(200, "steps between validations, samples and checkpoints", at_least=1)
 

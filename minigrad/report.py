@@ -9,9 +9,11 @@ import platform
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Callable, Sequence
+from typing import Any, Callable
 
 import numpy as np
 
@@ -25,8 +27,8 @@ BITS = 1 / math.log(2)  # in a nat
 class Progress(Watcher):
     """Shows a line that changes after every step, and a paragraph after every validation.
 
-    The line goes to stderr if that is a terminal: by tqdm if it is installed.  `save` is called after
-    every validation.
+    The line goes to stderr if that is a terminal: by tqdm if it is installed.  `save` is called
+    after every validation.
     """
 
     def __init__(self, save: Callable[[], None], *, quiet: bool) -> None:
@@ -36,9 +38,8 @@ class Progress(Watcher):
         self.live = not quiet and sys.stderr.isatty()
         self.bar: Any = None
         if self.live and find_spec("tqdm"):
-            from tqdm import tqdm  # the extra `progress`
-
-            self.bar = tqdm(unit="step", leave=False, bar_format="{n_fmt}/{total_fmt} {bar} {postfix}")
+            tqdm = import_module("tqdm").tqdm  # the extra `progress`
+            self.bar = tqdm(leave=False, bar_format="{n_fmt}/{total_fmt} {bar} {postfix}")
 
     def stepped(self, run: Run, step: Step) -> None:
         """Show the line, ten times a second."""
@@ -73,8 +74,8 @@ class Progress(Watcher):
         self.clear()
         training = float(np.mean(run.losses[-run.options.every :]))
         print(
-            f"step {run.step} of {run.total}: training {training:.3f}, validation {loss:.3f} nats = "
-            f"{loss * BITS:.2f} bits per character, {left(run)} left"
+            f"step {run.step} of {run.total}: training {training:.3f}, validation {loss:.3f} "
+            f"nats = {loss * BITS:.2f} bits per character, {left(run)} left"
         )
         if not run.finished:
             text = sample(run.model, run.vocabulary, length=120, temperature=0.7, seed=run.step)
@@ -120,7 +121,7 @@ def table(run: Run, corpus: str) -> str:
     return aligned([
         ("text", corpus),
         ("model", f"{o.cell} {o.layers} × {o.hidden}, {count:,} parameters, {o.dtype}"),
-        ("steps", f"{run.step:,} of {o.batch} × {o.length} = {run.step / len(run.text):.2f} epochs"),
+        ("steps", f"{run.step:,} of {o.batch} × {o.length}, {run.step / len(run.text):.2f} epochs"),
         ("time", f"{seconds:.0f} s, {run.characters / seconds:,.0f} characters per second"),
         ("training loss", f"{training:.4f} nats = {training * BITS:.3f} bits per character"),
         ("validation loss", f"{validation:.4f} nats = {validation * BITS:.3f} bits per character"),
@@ -160,10 +161,8 @@ def sparkline(values: Sequence[float], width: int = 60) -> str:
 
 def png(run: Run) -> bytes:
     """The curves of the training and the validation loss.  Needs matplotlib (the extra `viz`)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.3), layout="constrained")
+    canvas = import_module("matplotlib.backends.backend_agg").FigureCanvasAgg  # opens no window
+    figure = import_module("matplotlib.figure").Figure(figsize=(7, 4.3), layout="constrained")
     axes = figure.add_subplot()
     window = max(1, len(run.losses) // 200)
     smooth = np.convolve(run.losses, np.ones(window) / window, "valid")
@@ -174,7 +173,7 @@ def png(run: Run) -> bytes:
     axes.grid(alpha=0.3)
     axes.legend()
     file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file, metadata={"Software": "minigrad"})
+    canvas(figure).print_png(file, metadata={"Software": "minigrad"})
     return file.getvalue()
 
 

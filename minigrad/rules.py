@@ -31,15 +31,21 @@ def of(function: Callable[..., Any], *names: str) -> Of:
     return Of(function, names)
 
 
+def same(g: Any) -> Any:
+    """The rule whose gradient is g itself."""
+    return g
+
+
 class Rules:
     """Which rule belongs to which argument of one op, and what each of them reads.
 
-    `rows(create_graph)` has for each argument (f, k, into, into_k): the gradient is f(g, saved[k]) where
-    k >= 0, f(g) where k is ALONE, else f(g, shape, saved); `saved` is (y, *arguments).  `into` is the
-    form that adds to a total, the same way, or None.
+    `rows` has for each argument (f, k, into, into_k).  The gradient is f(g, argument k) where k >= 0,
+    f(g, y) where k is OUTPUT, g where it is SAME, else f(g, shape, y, arguments).  `into` is the form
+    that adds to a total, in the same way, or None.  `bare` is the same with kernels in place of ops,
+    for when nothing is recorded.  Both are None if one rule serves all arguments: `joint`.
     """
 
-    ALONE, GENERAL = -1, -2
+    OUTPUT, SAME, GENERAL = -1, -2, -3
 
     def __init__(self, forward: Callable[..., Any]) -> None:
         self.name = forward.__name__
@@ -51,8 +57,9 @@ class Rules:
         self._rules: list[Any] = [None] * len(parameters)
         self._rules_into: list[Any] = [None] * len(parameters)
         self._reads: list[set[str]] = [set() for _ in parameters]
-        self._rows: dict[bool, Any] = {}
         self.plans = _Plans(self)
+        self.rows: Any = None
+        self.bare: Any = None
 
     # ---- setting rules
 
@@ -61,6 +68,7 @@ class Rules:
         for argument, rule in rules.items():
             i = self._position(argument)
             self._rules[i], self._reads[i] = rule, self._names(rule, "g", "y", "shape")
+        self._write_rows()
 
     def vjp_into(self, **rules: Callable[..., Any]) -> None:
         """Set, for an argument that has a rule, a second form that adds to `total` in place.
@@ -75,6 +83,7 @@ class Rules:
             if not self._names(rule, "total", "g", "y", "shape") <= self._reads[i] | {"total"}:
                 message = f"{self.name}: the rule that adds reads more than the rule for {argument}"
                 raise TypeError(message)
+        self._write_rows()
 
     def vjp_all(self, rule: Callable[..., Any]) -> None:
         """Set one rule for all arguments: it returns their gradients in order.
@@ -84,7 +93,7 @@ class Rules:
         """
         reads = self._names(rule, "g", "y", "tracked")
         self._reads = [reads] * len(self.arguments)
-        self.joint = self._caller(rule, "g", "tracked")
+        self.joint = self._caller(rule, "g", "tracked", "y")
 
     def _position(self, argument: str) -> int:
         if argument not in self.arguments:
@@ -92,7 +101,7 @@ class Rules:
         return self.arguments.index(argument)
 
     def _names(self, rule: Any, *special: str) -> set[str]:
-        names = rule.names if isinstance(rule, Of) else inspect.signature(rule).parameters
+        names = self._names_of(rule)
         for name in names:
             if name not in special and name not in self.arguments:
                 known = [*special, *self.arguments]
@@ -101,59 +110,68 @@ class Rules:
 
     # ---- what the engine asks
 
-    def plan(self, tracked: int) -> tuple[bool, Any]:
-        """Whether to save the output, and which arguments, if those in the bit set are tracked."""
+    def plan(self, tracked: int) -> tuple[bool, Any, Any]:
+        """(save the output?, what to save, mask) if the arguments in the bit set are tracked.
+
+        What to save is True for all arguments.  Without mask it is a constant: nothing of them; with a
+        mask, those where it is true.
+        """
         read: set[str] = set()
         for i, reads in enumerate(self._reads):
             if tracked >> i & 1:
                 if self.joint is None and self._rules[i] is None:
                     raise TypeError(f"{self.name}: no gradient for argument {self.arguments[i]!r}")
                 read |= reads
-        keep = tuple(name in read for name in self.arguments)
-        return "y" in read, all(keep) or (keep if any(keep) else False)
+        mask = tuple(name in read for name in self.arguments)
+        output = "y" in read
+        if all(mask):
+            return output, True, None
+        if any(mask):
+            return output, False, mask
+        return output, (None,) * len(mask) if output else (), None
 
-    def rows(self, create_graph: bool) -> Any:
-        """How to call the rule of each argument; see the class."""
-        if create_graph not in self._rows:
-            self._rows[create_graph] = [
-                (*self._call(rule, create_graph, "g"), *self._call(into, create_graph, "total", "g"))
+    def _write_rows(self) -> None:
+        self.rows, self.bare = (
+            [
+                (*self._call(rule, bare, "g"), *self._call(into, bare, "total", "g"))
                 for rule, into in zip(self._rules, self._rules_into)
             ]
-        return self._rows[create_graph]
+            for bare in (False, True)
+        )
 
-    def _call(self, rule: Any, create_graph: bool, *first: str) -> tuple[Any, int]:
+    def _call(self, rule: Any, bare: bool, *first: str) -> tuple[Any, int]:
         """(f, k) for a rule that begins with the arguments `first`."""
-        if rule is None:
-            return None, self.GENERAL
-        function, names = rule, tuple(inspect.signature(rule).parameters)
+        if rule is None or rule is same:
+            return None, self.SAME if rule is same else self.GENERAL
+        function, names = rule, self._names_of(rule)
         if isinstance(rule, Of):
-            function, names = rule.function, rule.names
-            if not create_graph:  # nothing is recorded: call the kernel without the op around it
-                function = getattr(function, "forward", function)
+            function = getattr(rule.function, "forward", rule.function) if bare else rule.function
         n = len(first)
-        if names == first:
-            return function, self.ALONE
         if names[:n] == first and len(names) == n + 1 and names[n] != "shape":
-            return function, ["y", *self.arguments].index(names[n])
-        return self._caller(rule, *first, "shape"), self.GENERAL
+            return function, self.OUTPUT if names[n] == "y" else self.arguments.index(names[n])
+        return self._caller(rule, *first, "shape", "y"), self.GENERAL
+
+    @staticmethod
+    def _names_of(rule: Any) -> tuple[str, ...]:
+        return rule.names if isinstance(rule, Of) else tuple(inspect.signature(rule).parameters)
 
     def _caller(self, rule: Any, *first: str) -> Any:
-        """The function f(*first, saved) that hands `rule` the values which it names."""
-        names = rule.names if isinstance(rule, Of) else inspect.signature(rule).parameters
-        sources = {name: f"saved[{i}]" for i, name in enumerate(["y", *self.arguments])}
+        """The function f(*first, arguments) that hands `rule` the values which it names."""
+        names = self._names_of(rule)
+        sources = {name: f"saved[{i}]" for i, name in enumerate(self.arguments)}
         sources.update((name, name) for name in first)
         # Source, once, in place of picking values out of a dict for every recorded op: 60 ns, not 200.
         call = ", ".join(sources[name] for name in names)
         return eval(f"lambda {', '.join(first)}, saved: rule({call})", {"rule": rule})
 
 
-class _Plans(dict[int, tuple[bool, Any]]):
+class _Plans(dict[int, tuple[bool, Any, Any]]):
     """rules.plan of each bit set, worked out when it is first asked for."""
 
     def __init__(self, rules: Rules) -> None:
         super().__init__()
         self.rules = rules
 
-    def __missing__(self, tracked: int) -> tuple[bool, Any]:
+    def __missing__(self, tracked: int) -> tuple[bool, Any, Any]:
         plan = self[tracked] = self.rules.plan(tracked)
         return plan

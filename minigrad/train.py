@@ -1,8 +1,9 @@
 """Training a character model by truncated backpropagation through time.
 
 Read from top to bottom, this is how to train a recurrent network with minigrad: `train_step` is the
-step, `rate_at` the course of the learning rate, `evaluate` the validation, and `Run` holds what the next
-step depends on, so that a run can be saved, resumed and gives the same numbers as if it had not stopped.
+step, `rate_at` the course of the learning rate, `evaluate` the validation.  `Run` holds what the
+next step depends on, so that a run that was saved and resumed gives the same numbers as one that
+did not stop.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def evaluate(model: CharModel, streams: Streams) -> float:
 def rate_at(progress: float, schedule: str) -> float:
     """The factor of the learning rate at `progress`, which goes from 0 to 1: from 1 down to 0.01.
 
-    cosine: 0.01 + 0.99 (1 + cos πp) / 2;  exponential: 0.01ᵖ;  step: 1, 0.1 from p = ½, 0.01 from ¾.
+    cosine: 0.01 + 0.99 (1 + cos πp) / 2;  exponential: 0.01ᵖ;  step: 1, from ½ on 0.1, from ¾ 0.01.
     """
     if schedule == "cosine":
         return 0.01 + 0.99 * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
@@ -110,10 +111,10 @@ class Step(NamedTuple):
 class Run:
     """A training run: everything that the next step depends on.
 
-    The time that it may take (--minutes) is turned into a number of steps, `total`, from the speed so
-    far, and again every REPLAN steps.  Between these moments nothing depends on the clock, and with
-    --steps or --epochs nothing ever does: the losses of a resumed run are those of one that never
-    stopped, bit for bit.
+    The time that it may take (--minutes) is turned into a number of steps, `total`, from the speed
+    so far, and again every REPLAN steps.  Between these moments nothing depends on the clock, and
+    with --steps or --epochs nothing ever does: the losses of a resumed run are those of one that
+    never stopped, bit for bit.
     """
 
     REPLAN = 20
@@ -130,8 +131,8 @@ class Run:
         held_out = max(2, len(codes) // HELD_OUT)
         if len(codes) - held_out <= options.batch:
             raise OptionError(
-                f"a text of {len(codes)} characters is too short for --batch {options.batch}: there "
-                f"must be a character for each stream, and {held_out} more for validation"
+                f"a text of {len(codes)} characters is too short for --batch {options.batch}: each "
+                f"stream needs one, and the validation {held_out}"
             )
         self.text = Streams(codes[:-held_out], options.batch, options.length)
         tail = codes[-held_out:][: VALIDATION + 1]
@@ -217,7 +218,7 @@ class Run:
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from where `state_dict` was called.  The options are those that the run was made with."""
+        """Go on from where `state_dict` was called; the options are those of this run."""
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         minigrad.set_rng_state(saved["random"])

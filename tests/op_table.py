@@ -142,7 +142,14 @@ ROWS += [
         KINK,
         torch=lambda torch, g, y: torch.ops.aten.threshold_backward(g, y, 0),
     ),
-    elementwise_row(minigrad.clip, oracles.clip, Grid(0, 3), Grid(1, 3), Grid(2, 3), torch="clip"),
+    elementwise_row(
+        minigrad.clip,
+        oracles.clip,
+        Grid(0, 3),
+        Grid(1, 3),
+        Grid(2, 3),
+        torch=lambda torch, *xs: torch.clip(*torch.broadcast_tensors(*xs)),
+    ),
     elementwise_row(
         lambda x: 2 - 3.5 / (1 + x) + (x - True) * 2**x - x**2 / 4 + x**-1 - abs(-x) + x**0.5,
         lambda x: 2 - 3.5 / (1 + x) + (x - True) * 2**x - x**2 / 4 + 1 / x - abs(-x) + x**0.5,

@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import minigrad
 import numpy as np
 import pytest
+
+import minigrad
 from minigrad import checkpoint, report
 from minigrad.cli import main
 from minigrad.data.text import Vocabulary
@@ -65,13 +66,15 @@ def test_training_shows_progress_saves_and_ends_with_a_table(
     assert saved["run"]["losses"][-1] < saved["run"]["losses"][0]
 
 
-def test_quiet_shows_only_the_table(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("place")
+def test_quiet_shows_only_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "text", *TINY, "--steps", "2", "--quiet"]) == 0
     assert capsys.readouterr().out.startswith("text ")
 
 
+@pytest.mark.usefixtures("place")
 def test_without_a_text_python_s_own_library_is_learnt(
-    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("minigrad.data.text.standard_library.__defaults__", (100_000,))
     assert main(["train", *TINY, "--steps", "1"]) == 0
@@ -85,13 +88,14 @@ def test_a_resumed_run_gives_the_losses_of_one_that_never_stopped(
 ) -> None:
     command = [
         "train", "text", *TINY, "--cell", cell, "--optimizer", optimizer, "--rate", "0.01",
-        "--layers", "2", "--dropout", "0.3", "--steps", "70", "--length", "9", "--quiet",
+        "--layers", "2", "--dropout", "0.3", "--steps", "70", "--length", "9", "--every", "30",
+        "--quiet",
     ]  # fmt: skip
     assert main([*command, "--checkpoint", "whole.npz"]) == 0
     whole = checkpoint.read(place / "whole.npz")["run"]
 
     class StopAt(Watcher):
-        def stepped(self, run: Run, step: Any) -> None:
+        def stepped(self, run: Run, _: Any) -> None:
             self.stop = run.step in (3, 62)  # in the first and (of 60 windows) the second epoch
 
     run = Run(Options(**whole["options"]), Vocabulary(whole["vocabulary"]), codes_of(TEXT))
@@ -172,10 +176,9 @@ def test_an_interrupted_run_is_saved_and_says_how_to_go_on(place: Path, number: 
     assert main(["train", "--resume", "--checkpoint", "m.npz", "--steps", str(stopped + 2)]) == 0
 
 
-def test_a_gradient_that_is_not_finite_ends_the_run(
-    place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = [*TINY, "--optimizer", "sgd", "--rate", "1e30", "--clip", "0", "--warmup", "0"]
+@pytest.mark.usefixtures("place")
+def test_a_gradient_that_is_not_finite_ends_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [*TINY, "--optimizer", "sgd", "--rate", "1e38", "--clip", "0", "--warmup", "0"]
     assert main(["train", "text", *arguments, "--steps", "50", "--quiet"]) == 1
     err = capsys.readouterr().err
     assert "--rate" in err
@@ -185,7 +188,8 @@ def test_a_gradient_that_is_not_finite_ends_the_run(
 # ---- sample and score ----------------------------------------------------------------------------
 
 
-def test_samples_are_reproducible(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("trained")
+def test_samples_are_reproducible(capsys: pytest.CaptureFixture[str]) -> None:
     def drawn(*options: str) -> str:
         assert main(["sample", "model.npz", "--length", "50", *options]) == 0
         out, err = capsys.readouterr()
@@ -200,9 +204,8 @@ def test_samples_are_reproducible(trained: Path, capsys: pytest.CaptureFixture[s
     assert len(primed) == 6 + 50 + 1
 
 
-def test_unknown_characters_are_shown_as_such(
-    trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("trained")
+def test_unknown_characters_are_shown_as_such(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sample", "model.npz", "--prime", "fo漢x", "--length", "5"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("fo\ufffdx")
@@ -258,8 +261,9 @@ def test_the_unknown_symbol_is_never_drawn(trained: Path) -> None:
     assert "\ufffd" not in "".join(sample(model, vocabulary, length=300, temperature=20.0))
 
 
+@pytest.mark.usefixtures("trained")
 @pytest.mark.skipif(os.name == "nt", reason="pipes")
-def test_a_reader_that_leaves_ends_the_sample_quietly(trained: Path) -> None:
+def test_a_reader_that_leaves_ends_the_sample_quietly() -> None:
     command = [sys.executable, "-m", "minigrad", "sample", "model.npz", "--length", "1000000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
         assert p.stdout

@@ -5,13 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import minigrad
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+import minigrad
 from minigrad.data import (
-    DataLoader, Dataset, Streams, TensorDataset, UnreadableText, Vocabulary, read_corpus,
+    DataLoader,
+    Dataset,
+    Streams,
+    TensorDataset,
+    UnreadableText,
+    Vocabulary,
+    read_corpus,
     standard_library,
 )  # fmt: skip
 from minigrad.data.text import UNKNOWN

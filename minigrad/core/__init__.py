@@ -22,7 +22,6 @@ from .array import (
     empty,
     empty_of,
     from_numpy,
-    is_view,
     layout,
     operand,
     results_are,

@@ -41,7 +41,7 @@ _SMALL = 1024
 class Layout:
     """What all arrays of one shape, order and element type share; two equal ones are one object."""
 
-    __slots__ = ("code", "memory", "nbytes", "plain", "shape", "size", "strides")
+    __slots__ = ("code", "form", "memory", "nbytes", "plain", "shape", "size", "strides")
 
     def __init__(self, shape: Shape, strides: Strides, code: int) -> None:
         self.shape = shape
@@ -49,6 +49,8 @@ class Layout:
         self.code = code  #: element type, an index into `DTYPES`
         self.size = math.prod(shape)  #: number of elements
         self.nbytes = self.size * _ITEMSIZE[code]  #: if contiguous
+        #: of an elementwise call whose operands all have this layout (if contiguous)
+        self.form = ffi.new(_int64s, [code, self.size, 0])
         #: the C type of its memory, where that comes from Python's allocator
         self.memory = None
         if strides is None and self.nbytes <= _SMALL:
@@ -228,22 +230,22 @@ def operand(value: Any, like: Any) -> Any:
     raise TypeError(f"expected a tensor or a number, got {type(value).__name__}")
 
 
-# ---- copies ----------------------------------------------------------------------------------
+# ---- forms: what C needs to know of the operands of an elementwise call -----------------------
 
 
 @lru_cache(maxsize=16384)
-def geometry(shape: Shape, *strides: Shape) -> Any:
-    """The array { ndim, shape, strides of each operand } that C reads."""
+def form(code: int, shape: Shape, *strides: Shape) -> Any:
+    """{ dtype, n, ndim, shape, strides of each operand }, with mergeable dimensions merged."""
     dims = shapes.merged(shape, *strides)
-    return ffi.new(_int64s, [len(dims), *(v for column in zip(*dims) for v in column)])
+    numbers = [code, math.prod(shape), len(dims), *(v for column in zip(*dims) for v in column)]
+    return ffi.new(_int64s, numbers)
 
 
 @lru_cache(maxsize=16384)
-def broadcast(*operands: Layout) -> tuple[Shape, int, Any]:
-    """(common shape, its size, geometry) of operands with these layouts."""
+def broadcast(code: int, *operands: Layout) -> tuple[Shape, Any]:
+    """(common shape, form) of operands with these layouts; `code` is the type computed with."""
     shape = shapes.broadcast(*(a.shape for a in operands))
-    steps = [shapes.expand(a.shape, a.strides, shape) for a in operands]
-    return shape, math.prod(shape), geometry(shape, *steps)
+    return shape, form(code, shape, *(shapes.expand(a.shape, a.strides, shape) for a in operands))
 
 
 def strides_of(x: Array) -> Shape:
@@ -252,13 +254,14 @@ def strides_of(x: Array) -> Shape:
     return shapes.row_major(x.shape) if strides is None else strides
 
 
+# ---- copies ----------------------------------------------------------------------------------
+
+
 def copy_into(y: Array, x: Array) -> None:
-    """y[...] = x, broadcast to y's shape and converted to its element type; y is written in place."""
-    steps = (
-        strides_of(x) if x.shape == y.shape else shapes.expand(x.shape, x.layout.strides, y.shape)
-    )
-    g = geometry(y.shape, strides_of(y), steps)
-    check(lib.mg_copy(y.layout.code, x.layout.code, y.layout.size, y.ptr, x.ptr, g), "copy", y, x)
+    """y[...] = x, broadcast to y's shape and converted to its type; y is written in place."""
+    steps = shapes.expand(x.shape, x.layout.strides, y.shape)
+    f = form(y.layout.code, y.shape, strides_of(y), steps)
+    check(lib.mg_copy(x.layout.code, f, y.ptr, x.ptr), "copy", y, x)
 
 
 def astype(x: Array, code: int) -> Any:
@@ -271,8 +274,3 @@ def astype(x: Array, code: int) -> Any:
 def contiguous(x: Any) -> Any:
     """`x` itself if contiguous, else a contiguous copy."""
     return x if x.layout.strides is None else astype(x, x.layout.code)
-
-
-def is_view(x: Array) -> bool:
-    """Whether `x` is on the memory of another array."""
-    return x.base is not None

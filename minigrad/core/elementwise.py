@@ -10,14 +10,13 @@ from typing import Any, Callable
 
 import numpy as np
 
-from minigrad._core import ffi, lib
+from minigrad._core import lib
 
 from . import array
 from .array import (
     BOOL,
     F32,
     F64,
-    NULL,
     astype,
     broadcast,
     check,
@@ -25,11 +24,11 @@ from .array import (
     empty,
     empty_of,
     from_numpy,
-    geometry,
+    form,
     numbers,
     operand,
-    strides_of,
 )  # fmt: skip
+from .axes import sum_to
 
 MAP, ZIP, CMP, SEL = (numbers(kind) for kind in ("map", "zip", "cmp", "sel"))
 _map, _zip, _select, _new = lib.mg_map, lib.mg_zip, lib.mg_select, array._new
@@ -66,8 +65,9 @@ def _integers(op: str, *arrays: Any) -> Any:
 
 
 def _common(op: str, *arrays: Any) -> Any:
+    """(common shape, form), computing with the type of the last array."""
     try:
-        return broadcast(*(a.layout for a in arrays))
+        return broadcast(arrays[-1].layout.code, *[a.layout for a in arrays])
     except ValueError as e:
         raise ValueError(f"{op}: {e}") from None
 
@@ -83,18 +83,19 @@ def unary(op: str) -> Callable[[Any], Any]:
             ptr = y.ptr = _new(layout.plain)
             y.layout = layout
             y.base = y.node = None
-            if not _map(number, layout.code, layout.size, ptr, x.ptr, NULL):
+            if not _map(number, layout.form, ptr, x.ptr):
                 return y
         if layout.code > F64:
             if (y := _integers(op, x)) is not None:
                 return y
             (x,) = _floats(op, x)
-        code, g = x.layout.code, NULL
-        if x.layout.strides is None:
-            y = empty(x.layout)
+        layout = x.layout
+        if layout.strides is None:
+            y, f = empty(layout), layout.form
         else:
-            y, g = empty_of(x.shape, code), geometry(x.shape, strides_of(x))
-        check(_map(number, code, x.layout.size, y.ptr, x.ptr, g), op, x)
+            y = empty_of(layout.shape, layout.code)
+            f = form(layout.code, layout.shape, layout.strides)
+        check(_map(number, f, y.ptr, x.ptr), op, x)
         return y
 
     kernel.__name__ = kernel.__qualname__ = op
@@ -113,22 +114,22 @@ def binary(op: str) -> Callable[[Any, Any], Any]:
                 ptr = y.ptr = _new(layout.plain)
                 y.layout = layout
                 y.base = y.node = None
-                if not _zip(number, layout.code, layout.size, ptr, a.ptr, b.ptr, NULL):
+                if not _zip(number, layout.form, ptr, a.ptr, b.ptr):
                     return y
         except AttributeError:  # a number has no layout
             pass
         a, b = operand(a, b), operand(b, a)
         layout = a.layout
         if layout is b.layout and layout.strides is None and layout.code <= F64:
-            y, size, g = empty(layout), layout.size, NULL
+            y, f = empty(layout), layout.form
         else:
             if layout.code != b.layout.code or layout.code > F64:
                 if (y := _integers(op, a, b)) is not None:
                     return y
                 a, b = _floats(op, a, b)
-            shape, size, g = _common(op, a, b)
+            shape, f = _common(op, a, b)
             y = empty_of(shape, a.layout.code)
-        check(_zip(number, a.layout.code, size, y.ptr, a.ptr, b.ptr, g), op, a, b)
+        check(_zip(number, f, y.ptr, a.ptr, b.ptr), op, a, b)
         return y
 
     kernel.__name__ = kernel.__qualname__ = op
@@ -143,10 +144,9 @@ def compare(op: str) -> Callable[[Any, Any], Any]:
         if (y := _integers(op, a, b)) is not None:
             return y
         a, b = _floats(op, a, b)
-        shape, size, g = _common(op, a, b)
+        shape, f = _common(op, a, b)
         y = empty_of(shape, BOOL)
-        ptr = ffi.cast("uint8_t *", y.ptr)
-        check(lib.mg_compare(CMP[op], a.layout.code, size, ptr, a.ptr, b.ptr, g), op, a, b)
+        check(lib.mg_compare(CMP[op], f, y.ptr, a.ptr, b.ptr), op, a, b)
         return y
 
     kernel.__name__ = kernel.__qualname__ = op
@@ -173,9 +173,9 @@ def clip(x: Any, low: Any, high: Any) -> Any:
 
 
 def _ternary(op: str, a: Any, b: Any, c: Any) -> Any:
-    shape, size, g = _common(op, a, b, c)
+    shape, f = _common(op, a, b, c)
     y = empty_of(shape, b.layout.code)
-    check(_select(SEL[op], b.layout.code, size, y.ptr, a.ptr, b.ptr, c.ptr, g), op, a, b, c)
+    check(_select(SEL[op], f, y.ptr, a.ptr, b.ptr, c.ptr), op, a, b, c)
     return y
 
 
@@ -184,30 +184,22 @@ def _ternary(op: str, a: Any, b: Any, c: Any) -> Any:
 _ADD, _MULADD = ZIP["add"], SEL["muladd"]
 
 
-def _into(op: str, y: Any, *arrays: Any) -> Any:
-    """The geometry of y op= arrays, which may broadcast to y but must not be larger."""
-    shape, _, g = _common(op, y, *arrays)
-    if shape != y.shape or any(a.layout.code != y.layout.code for a in arrays):
-        raise ValueError(f"{op}: {' and '.join(map(describe, arrays))} added to {describe(y)}")
-    return g
-
-
 def add_into(y: Any, x: Any) -> None:
-    """y += x, in place, for a contiguous y; x may broadcast to it."""
+    """y += x, in place, for a contiguous y; x is summed over what y lacks, repeated where y is more."""
     layout = y.layout
-    g = NULL if layout is x.layout else _into("add", y, x)
-    if status := _zip(_ADD, layout.code, layout.size, y.ptr, y.ptr, x.ptr, g):
+    f = layout.form
+    if layout is not x.layout:
+        x = sum_to(x, layout.shape) if x.layout.size > layout.size else x
+        _, f = _common("add", y, x)
+    if status := _zip(_ADD, f, y.ptr, y.ptr, x.ptr):
         check(status, "add", y, x)
 
 
 def muladd_into(y: Any, a: Any, b: Any) -> None:
-    """y += a b, in place, for a contiguous y; a and b may broadcast to it."""
+    """y += a b, in place, for a contiguous y."""
     layout = y.layout
     if layout is a.layout and b.__class__ is a.__class__ and layout is b.layout:
-        g = NULL
-    else:  # b may be a number, or integers
-        b = operand(b, y)
-        b = b if b.layout.code == layout.code else astype(b, layout.code)
-        g = _into("mul", y, a, b)
-    if status := _select(_MULADD, layout.code, layout.size, y.ptr, y.ptr, a.ptr, b.ptr, g):
-        check(status, "mul", y, a, b)
+        if status := _select(_MULADD, layout.form, y.ptr, y.ptr, a.ptr, b.ptr):
+            check(status, "mul", y, a, b)
+    else:
+        add_into(y, binary("mul")(a, b))

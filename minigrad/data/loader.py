@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable
 
 import numpy as np
 
@@ -28,7 +29,9 @@ class TensorDataset(Dataset):
     def __init__(self, *tensors: Tensor) -> None:
         sizes = {t.shape[0] for t in tensors}
         if len(sizes) != 1:
-            raise ValueError(f"TensorDataset: tensors of one length are needed, not {sorted(sizes)}")
+            raise ValueError(
+                f"TensorDataset: tensors of one length are needed, not {sorted(sizes)}"
+            )
         self.tensors = tensors
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
@@ -41,9 +44,11 @@ class TensorDataset(Dataset):
 
 
 def default_collate(examples: Sequence[Any]) -> Any:
-    """A batch of examples of the same structure: numbers, arrays and tensors are stacked along a new
-    first dimension; tuples, lists and dicts are gone through; anything else makes a list.
-    """  # noqa: D205
+    """A batch of examples of the same structure.
+
+    Numbers, arrays and tensors are stacked along a new first dimension; tuples, lists and dicts are
+    gone through; anything else makes a list.
+    """
     first = examples[0]
     if isinstance(first, Tensor):
         return minigrad.stack(list(examples))
@@ -55,7 +60,9 @@ def default_collate(examples: Sequence[Any]) -> Any:
         return {key: default_collate([e[key] for e in examples]) for key in first}
     if isinstance(first, (tuple, list)):
         if len({len(e) for e in examples}) != 1:
-            raise ValueError("examples of different lengths in one batch: give a collate_fn that pads")
+            raise ValueError(
+                "examples of different lengths in one batch: give a collate_fn that pads"
+            )
         parts = [default_collate(part) for part in zip(*examples)]
         return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
     return list(examples)
@@ -83,7 +90,9 @@ class DataLoader:
             raise ValueError(f"DataLoader: batch_size={batch_size}: at least 1 is needed")
         self.dataset, self.batch_size, self.shuffle = dataset, batch_size, shuffle
         self.drop_last, self.collate_fn = drop_last, collate_fn
-        self.generator = np.random.default_rng(generator) if isinstance(generator, int) else generator
+        self.generator = (
+            np.random.default_rng(generator) if isinstance(generator, int) else generator
+        )
 
     def __len__(self) -> int:
         """Batches in one pass."""

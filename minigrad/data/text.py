@@ -6,15 +6,16 @@ import os
 import sysconfig
 import zlib
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Callable, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Callable, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 UNKNOWN = "\ufffd"  # stands for every character that is not in the vocabulary
 LIBRARY_SIZE = 6_000_000  # bytes of the standard library: what the default run sees once or twice
-_NOT_LIBRARY = {  # tests; tables and documents that do not look like Python; other people's packages
+_NOT_LIBRARY = {  # tests, tables, documents, other people's packages
     "test", "tests", "idlelib", "lib2to3", "pydoc_data", "encodings", "distutils", "turtledemo",
     "ensurepip", "site-packages", "dist-packages", "__phello__",
 }  # fmt: skip
@@ -27,7 +28,7 @@ class Corpus(NamedTuple):
 
     name: str
     text: str
-    notices: List[str]
+    notices: list[str]
 
 
 class UnreadableText(ValueError):
@@ -35,16 +36,17 @@ class UnreadableText(ValueError):
 
 
 def read_text(path: Path) -> str:
-    """The file as UTF-8, line ends as "\\n".  UnreadableText if it is binary, OSError if unreadable."""
+    """The file, as UTF-8, with line ends of one character.  UnreadableText or OSError if not."""
     data = path.read_bytes()
     if b"\0" in data[:8192]:  # what git goes by
-        msg = f"{path} is a binary file, not text (zero byte at offset {data.index(0)})"
-        raise UnreadableText(msg)
+        raise UnreadableText(
+            f"{path} is a binary file, not text (byte 0 at offset {data.index(0)})"
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
-        msg = f"{path} is not UTF-8 text: byte 0x{data[e.start]:02x} at offset {e.start}"
-        raise UnreadableText(msg) from None
+        wrong = f"byte 0x{data[e.start]:02x} at offset {e.start}"
+        raise UnreadableText(f"{path} is not UTF-8 text: {wrong}") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -54,26 +56,33 @@ def read_corpus(paths: Sequence[Path]) -> Corpus:
     Under a directory, hidden and binary files are skipped, the latter with a notice; a file that is
     named must be text.  UnreadableText or OSError says which is not.
     """
-    texts: List[str] = []
-    notices: List[str] = []
+    texts: list[str] = []
+    notices: list[str] = []
     for path in paths:
         if not path.is_dir():
             texts.append(read_text(path))
             continue
         for file in sorted(_walk(path, lambda name: name.startswith(".") or name == "__pycache__")):
-            try:
-                texts.append(read_text(file))
-            except UnreadableText as e:
-                notices.append(f"skipped: {e}")
+            text, notice = _tried(file)
+            texts += text
+            notices += notice
     names = ", ".join(map(str, paths[:3])) + (" …" if len(paths) > 3 else "")
     return Corpus(f"{names} ({_files(texts)})", "\n".join(texts), notices)
+
+
+def _tried(file: Path) -> tuple[list[str], list[str]]:
+    """([text], []), or ([], [why not])."""
+    try:
+        return [read_text(file)], []
+    except UnreadableText as e:
+        return [], [f"skipped: {e}"]
 
 
 def standard_library(size: int = LIBRARY_SIZE) -> Corpus:
     """The source of Python's own standard library on this machine: up to `size` bytes, whole files.
 
-    The order is by a checksum of the file name: the same everywhere, and mixed, so that the tail held
-    out for validation is like the rest.
+    The order is by a checksum of the file name: the same everywhere, and mixed, so that the tail
+    held out for validation is like the rest.
     """
     root = Path(sysconfig.get_path("stdlib"))
     files = [
@@ -82,7 +91,7 @@ def standard_library(size: int = LIBRARY_SIZE) -> Corpus:
         if file.suffix == ".py" and not file.name.startswith("_sysconfigdata")  # generated
     ]
     files.sort(key=lambda file: (zlib.crc32(file.relative_to(root).as_posix().encode()), file))
-    texts: List[str] = []
+    texts: list[str] = []
     for file in files:
         if size <= 0:
             break
@@ -96,7 +105,8 @@ def _walk(root: Path, skip: Callable[[str], bool]) -> Iterator[Path]:
     """The files under `root`, but nothing of a name to be skipped."""
     for folder, folders, files in os.walk(root, onerror=_raise):
         folders[:] = [name for name in folders if not skip(name)]
-        yield from (Path(folder, name) for name in files if not skip(name))
+        paths = (Path(folder, name) for name in files if not skip(name))
+        yield from (path for path in paths if path.is_file())  # a pipe would never end
 
 
 def _raise(error: OSError) -> None:
@@ -108,11 +118,11 @@ def _files(texts: Sequence[str]) -> str:
 
 
 class Vocabulary:
-    """The characters that a model knows, and their codes 0, 1, …  Code 0 is UNKNOWN.
+    r"""The characters that a model knows, and their codes 0, 1, …  Code 0 is UNKNOWN.
 
     >>> v = Vocabulary.of("hello", min_count=1)
     >>> len(v), v.decode(v.encode("hole!"))
-    (5, 'hole\\ufffd')
+    (5, 'hole\ufffd')
     """
 
     def __init__(self, symbols: str) -> None:
@@ -155,16 +165,15 @@ class Vocabulary:
 class Streams:
     """A text cut into N streams of equal length, read side by side in windows of T characters.
 
-    Stream n begins where stream n-1 ends, and window k+1 where window k ends, so that the state of a
-    recurrent model at the end of a window is right for the next.  The target of a character is the
-    character after it.  The last window of an epoch may be shorter.
+    Stream n begins where stream n-1 ends, and window k+1 where window k ends, so that the state of
+    a recurrent model at the end of a window is right for the next.  The target of a character is
+    the one after it.  The last window of an epoch may be shorter.
     """
 
     def __init__(self, codes: Codes, batch: int, length: int) -> None:
         self.each = (len(codes) - 1) // batch  # characters of each stream
         if self.each < 1:
-            msg = f"{len(codes)} characters are too few for {batch} streams"
-            raise ValueError(msg)
+            raise ValueError(f"{len(codes)} characters are too few for {batch} streams")
         self.length = length
         used = self.each * batch
         self.x = np.ascontiguousarray(codes[:used].reshape(batch, self.each).T)  # [each, N]
@@ -172,14 +181,14 @@ class Streams:
 
     def __len__(self) -> int:
         """Windows in an epoch."""
-        return -(-self.each // self.length)
+        return (self.each + self.length - 1) // self.length
 
-    def __getitem__(self, k: int) -> Tuple[Codes, Codes]:
+    def __getitem__(self, k: int) -> tuple[Codes, Codes]:
         """Window k: characters and targets, each [T, N]."""
         if not 0 <= k < len(self):
             raise IndexError(k)
         t = k * self.length
         return self.x[t : t + self.length], self.y[t : t + self.length]
 
-    def __iter__(self) -> Iterator[Tuple[Codes, Codes]]:
+    def __iter__(self) -> Iterator[tuple[Codes, Codes]]:
         return map(self.__getitem__, range(len(self)))

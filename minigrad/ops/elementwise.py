@@ -13,7 +13,7 @@ import math
 from typing import Any, Callable, Union
 
 from .. import core
-from ..autograd import Tensor, of, op
+from ..autograd import Tensor, of, op, same
 
 Operand = Union[Tensor, float]
 
@@ -34,10 +34,10 @@ def _binary(name: str, doc: str) -> Any:
 # ---- arithmetic ------------------------------------------------------------------------------
 
 add = _binary("add", "a + b")
-add.vjp(a=lambda g: g, b=lambda g: g)
+add.vjp(a=same, b=same)
 
 sub = _binary("sub", "a - b")
-sub.vjp(a=lambda g: g, b=lambda g: neg(g))
+sub.vjp(a=same, b=lambda g: neg(g))
 
 mul = _binary("mul", "a b")
 mul.vjp(a=of(mul, "g", "b"), b=of(mul, "g", "a"))
@@ -151,7 +151,7 @@ relu.vjp(x=of(relu_grad, "g", "y"))
 
 _leaky_relu = _binary("leaky_relu", "a where a > 0, else a b")
 _leaky_relu.vjp(
-    a=lambda g, a, b: mul(g, where(gt(a, 0.0), 1.0, b)), b=lambda g, a: mul(g, minimum(a, 0.0))
+    a=lambda g, a, b: where(gt(a, 0.0), g, mul(g, b)), b=lambda g, a: mul(g, minimum(a, 0.0))
 )
 
 
@@ -224,8 +224,8 @@ def _clip(x: Tensor, low: Operand, high: Operand) -> Any:
 
 _clip.vjp(
     x=lambda g, x, low, high: where(ge(x, low), where(le(x, high), g, 0.0), 0.0),
-    low=lambda g, x, low: where(lt(x, low), g, 0.0),
-    high=lambda g, x, high: where(gt(x, high), g, 0.0),
+    low=lambda g, x, low, high: where(lt(x, low), where(le(low, high), g, 0.0), 0.0),
+    high=lambda g, x, low, high: where(gt(maximum(x, low), high), g, 0.0),
 )
 
 

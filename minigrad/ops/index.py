@@ -11,6 +11,7 @@ import numpy as np
 from .. import core
 from ..autograd import Tensor, is_grad_enabled, op, written
 from ..core import Shape, shapes
+from .elementwise import add
 from .shape import reshape, transpose
 
 
@@ -32,7 +33,8 @@ def _unslice(x: Tensor, key: tuple[Any, ...], to: Shape) -> Any:
 
 def _slice_into(total: Tensor, g: Tensor, key: tuple[Any, ...]) -> None:
     offset, shape, strides = shapes.index(total.shape, None, key)
-    core.add_into(core.view(total, offset, shape, shapes.normal(shape, strides)), g)
+    part = core.view(total, offset, shape, shapes.normal(shape, strides))
+    core.copy_into(part, add(part, g))
 
 
 _unslice.vjp(x=lambda g, key: _slice(g, key))
@@ -123,9 +125,24 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
 
 
 def gather(x: Tensor, dim: int, index: Tensor) -> Any:
-    """y[…, j, …] = x[…, index[…, j, …], …] along `dim`; index int64 has as many dimensions as x."""
+    """y[…, j, …] = x[…, index[…, j, …], …] along `dim`.
+
+    index, int64, has as many dimensions as x, none of them larger but `dim`.  IndexError where it is
+    out of range, ValueError where the shapes do not fit.
+    """
+    if not x.shape:
+        return reshape(gather(reshape(x, (1,)), dim, reshape(index, (-1,))), ())
     d = shapes.axis(dim, len(x.shape))
     core.indices("gather", index)
+    sizes = [(n, m) for i, (n, m) in enumerate(zip(index.shape, x.shape)) if i != d]
+    if len(index.shape) != len(x.shape) or any(n > m for n, m in sizes):
+        raise ValueError(f"gather: index {list(index.shape)} along dim {dim} of {core.describe(x)}")
+    wrong = np.argwhere((np.asarray(index) < 0) | (np.asarray(index) >= x.shape[d])).tolist()
+    if wrong:
+        raise IndexError(
+            f"gather: index {np.asarray(index)[tuple(wrong[0])]} at position {wrong[0]} is out of range "
+            f"for dim {dim} of {core.describe(x)}"
+        )
     places = list(np.indices(index.shape, sparse=True))
     places[d] = np.asarray(index)
     flat = np.ravel_multi_index(tuple(np.broadcast_arrays(*places)), x.shape)

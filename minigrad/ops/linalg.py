@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .. import core
@@ -59,7 +60,8 @@ def matmul(A: Tensor, B: Tensor) -> Any:
     if not a or not b:
         raise ValueError("matmul: a number is no matrix: use *")
     if len(a) > 2 and len(b) == 2:  # one matrix for a whole batch: one long product
-        return reshape(_nn(reshape(A, (-1, a[-1])), B), (*a[:-1], b[-1]))
+        rows = reshape(A, (math.prod(a[:-1]), a[-1]))
+        return reshape(_nn(rows, B), (*a[:-1], b[-1]))
     y = _nn(A if len(a) > 1 else reshape(A, (1, -1)), B if len(b) > 1 else reshape(B, (-1, 1)))
     if len(a) > 1 and len(b) > 1:
         return y

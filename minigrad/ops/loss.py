@@ -72,6 +72,15 @@ def _one_hot(target: Tensor, used: Tensor, x: Tensor) -> Any:
 _cross_entropy.vjp_all(_cross_entropy_rule)
 
 
+def _classes_last(name: str, input: Tensor, target: Tensor) -> Any:
+    """[N, C, d...] -> [N, d..., C], and TypeError where the targets are no classes."""
+    if target.layout.code != core.I64:
+        raise TypeError(f"{name}: targets are int64 classes, not {core.describe(target)}")
+    if len(input.shape) < 3:
+        return input
+    return permute(input, (0, *range(2, len(input.shape)), 1))
+
+
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -85,11 +94,7 @@ def cross_entropy(
     classes, int64.  `weight` [C] weights classes.  Targets equal to ignore_index count nothing; the mean
     is over the others.  IndexError where a target is no class.
     """
-    if target.layout.code != core.I64:
-        raise TypeError(f"cross_entropy: targets are int64 classes, not {core.describe(target)}")
-    if len(input.shape) > 2:  # [N, C, d...] -> [N, d..., C]
-        order = (0, *range(2, len(input.shape)), 1)
-        input = permute(input, order)
+    input = _classes_last("cross_entropy", input, target)
     loss = _cross_entropy(input, target, ignore_index)[0]
     if weight is not None:
         used = ne(target, ignore_index)
@@ -105,17 +110,21 @@ def cross_entropy(
 def nll_loss(
     input: Tensor,
     target: Tensor,
+    weight: Tensor | None = None,
     ignore_index: int = -100,
     reduction: str = "mean",
 ) -> Any:
-    """loss = -input[target], for log-probabilities input [N, C] and classes target [N]."""
+    """loss = -input[target], for log-probabilities input and classes target, as in cross_entropy."""
+    input = _classes_last("nll_loss", input, target)
     used = ne(target, ignore_index)
-    index = reshape(where(used, target, 0), (*target.shape, 1))
-    loss = neg(reshape(gather(input, -1, index), target.shape))
-    loss = mul(loss, to(used, input.dtype))
-    if reduction == "mean":
-        return div(sum(loss), sum(to(used, input.dtype)))
-    return _reduced(loss, reduction)
+    classes = where(used, target, 0)
+    loss = neg(gather(input, -1, reshape(classes, (*target.shape, 1))))
+    loss = where(used, reshape(loss, target.shape), 0.0)
+    scale = to(used, input.dtype)
+    if weight is not None:
+        scale = mul(scale, take(weight, classes))
+        loss = mul(loss, scale)
+    return div(sum(loss), sum(scale)) if reduction == "mean" else _reduced(loss, reduction)
 
 
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import core
-from ..autograd import Tensor, op
+from ..autograd import Tensor, op, same
 from ..core import Shape, shapes
 
 
@@ -60,7 +60,7 @@ def _expand(x: Tensor, to: Shape) -> Any:
     return core.view(x, 0, to, shapes.normal(to, shapes.expand(x.shape, x.layout.strides, to)))
 
 
-_expand.vjp(x=lambda g: g)  # the engine sums over the repetitions
+_expand.vjp(x=same)  # the engine sums over the repetitions
 
 
 def expand(x: Tensor, *shape: Any) -> Any:
@@ -100,7 +100,7 @@ def contiguous(x: Tensor) -> Any:
     return core.alias(x) if x.layout.strides is None else core.contiguous(x)
 
 
-contiguous.vjp(x=lambda g: g)
+contiguous.vjp(x=same)
 
 
 @op
@@ -109,7 +109,7 @@ def clone(x: Tensor) -> Any:
     return core.astype(x, x.layout.code)
 
 
-clone.vjp(x=lambda g: g)
+clone.vjp(x=same)
 
 # ---- joining -----------------------------------------------------------------------------------
 

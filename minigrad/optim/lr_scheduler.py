@@ -111,7 +111,7 @@ class CosineAnnealingLR(LRScheduler):
         if t == 0:
             return self.present()
         now, before = (1 + math.cos(math.pi * s / self.T_max) for s in (t, t - 1))
-        if t % (2 * self.T_max) == self.T_max + 1:  # `before` is 0: up from the bottom
+        if (t - 1) % (2 * self.T_max) == self.T_max:  # `before` is 0: up from the bottom
             return [lr + (base - low) * now / 2 for lr, base in zip(self.present(), self.base_lrs)]
         return [low + (lr - low) * now / before for lr in self.present()]
 
