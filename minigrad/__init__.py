@@ -1,7 +1,7 @@
 """minigrad: a small reverse-mode autograd library with a C core, and recurrent networks on top."""
 
 from . import nn, optim
-from .autograd import Tensor, enable_grad, grad, is_grad_enabled, no_grad, op
+from .autograd import Tensor, grad, op
 from .check import gradcheck, gradgradcheck
 from .core import get_num_threads, set_num_threads
 from .io import load, save
@@ -103,5 +103,6 @@ from .ops.shape import (
     unbind,
     unsqueeze,
 )  # fmt: skip
+from .tape import enable_grad, is_grad_enabled, no_grad
 
 __version__ = "0.1.0"

@@ -17,7 +17,8 @@ from typing import Any, Callable, Union
 import numpy as np
 
 from . import autograd, core
-from .autograd import Tensor, enable_grad, grad
+from .autograd import Tensor, grad
+from .tape import enable_grad
 
 Inputs = Union[Any, Sequence[Any]]  # a tensor, or a sequence of tensors and other things
 
@@ -144,7 +145,9 @@ def _checked(xs: Sequence[Any]) -> list[tuple[int, Tensor, Any]]:
                 f"in float32 are mostly rounding error: make it with dtype=minigrad.float64"
             )
             raise ValueError(message)
-        if x.layout.size and any(n > 1 and step == 0 for n, step in zip(x.shape, core.strides_of(x))):
+        if x.layout.size and any(
+            n > 1 and step == 0 for n, step in zip(x.shape, core.strides_of(x))
+        ):
             message = f"gradcheck: input {i} repeats its elements (expand): clone() it first"
             raise ValueError(message)
         found.append((i, x, np.asarray(x)))

@@ -46,7 +46,10 @@ class Options:
     optimizer: str = option(
         "adam", "optimiser", choices=("sgd", "adam", "adamw", "rmsprop"), model=True
     )
-    rate: float = option(4e-3, "learning rate", above=0, model=True)
+    rate: float = option(
+        None, "learning rate (default: 0.01 for adam and adamw, 0.002 for rmsprop, 1 for sgd)",
+        above=0, model=True,
+    )  # fmt: skip
     schedule: str = option(
         "cosine", "course of the rate after the warm-up, down to 1 %% of it",
         choices=("constant", "cosine", "step", "exponential"), model=True,
@@ -71,6 +74,8 @@ class Options:
         self.check()
         if not (self.minutes or self.epochs or self.steps):
             self.minutes = 3.0
+        if self.rate is None:
+            self.rate = RATES[self.optimizer]
 
     def check(self) -> None:
         """Raise OptionError if a value is outside its limits or two contradict each other."""
@@ -88,6 +93,18 @@ class Options:
         if len(budgets) > 1:
             raise OptionError(f"{' and '.join(budgets)} contradict each other: give one of them")
 
+    def memory(self, vocabulary: int) -> int:
+        """About how many bytes training takes.
+
+        The weights four times, with gradients and the moments of Adam, and what a window keeps for
+        the backward pass.
+        """
+        gates = self.hidden * {"lstm": 4, "gru": 3, "rnn": 1}[self.cell]
+        weights = gates * (self.embedding + self.hidden * (2 * self.layers - 1))
+        weights += vocabulary * (self.embedding + self.hidden)
+        window = self.length * self.batch * (4 * self.layers * gates + 3 * vocabulary)
+        return (4 * weights + window) * (4 if self.dtype == "float32" else 8)
+
     def resumed(self, changes: dict[str, Any]) -> Options:
         """These options with `changes`.  OptionError if one changes what the run has begun with."""
         for f in fields(self):
@@ -104,6 +121,7 @@ class Options:
 
 
 BUDGETS = ("minutes", "epochs", "steps")
+RATES = {"sgd": 1.0, "adam": 0.01, "adamw": 0.01, "rmsprop": 0.002}  # tried on the default text
 
 
 def _within(value: float, limit: str, bound: float) -> bool:

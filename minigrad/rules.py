@@ -40,12 +40,12 @@ class Rules:
     """Which rule belongs to which argument of one op, and what each of them reads.
 
     `rows` has for each argument (f, k, into, into_k).  The gradient is f(g, argument k) where k >= 0,
-    f(g, y) where k is OUTPUT, g where it is SAME, else f(g, shape, y, arguments).  `into` is the form
+    f(g, y) where k is OUTPUT, g itself where f is None, else f(g, shape, y, arguments).  `into` is the form
     that adds to a total, in the same way, or None.  `bare` is the same with kernels in place of ops,
     for when nothing is recorded.  Both are None if one rule serves all arguments: `joint`.
     """
 
-    OUTPUT, SAME, GENERAL = -1, -2, -3
+    OUTPUT, GENERAL = -1, -2
 
     def __init__(self, forward: Callable[..., Any]) -> None:
         self.name = forward.__name__
@@ -142,7 +142,7 @@ class Rules:
     def _call(self, rule: Any, bare: bool, *first: str) -> tuple[Any, int]:
         """(f, k) for a rule that begins with the arguments `first`."""
         if rule is None or rule is same:
-            return None, self.SAME if rule is same else self.GENERAL
+            return None, self.GENERAL
         function, names = rule, self._names_of(rule)
         if isinstance(rule, Of):
             function = getattr(rule.function, "forward", rule.function) if bare else rule.function

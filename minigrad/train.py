@@ -9,6 +9,7 @@ did not stop.
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import asdict
 from typing import Any, Callable, NamedTuple
@@ -98,6 +99,14 @@ def build_model(o: Options, vocabulary: int) -> CharModel:
         minigrad.set_default_dtype(before)
 
 
+def physical_memory() -> float:
+    """Bytes, or infinity where it cannot be told."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
 class Step(NamedTuple):
     """What came of one step."""
 
@@ -128,6 +137,12 @@ class Run:
     ) -> None:
         """Begin with random weights on the text `codes`.  OptionError if the text is too short."""
         self.options, self.vocabulary, self.clock = options, vocabulary, clock
+        need, have = options.memory(len(vocabulary)), physical_memory()
+        if need > have:
+            raise OptionError(
+                f"training takes about {need / 1e9:.0f} GB of memory, and there is not more than "
+                f"{have / 1e9:.0f} GB: take a smaller --hidden, --layers, --batch or --length"
+            )
         held_out = max(2, len(codes) // HELD_OUT)
         if len(codes) - held_out <= options.batch:
             raise OptionError(

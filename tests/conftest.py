@@ -20,6 +20,7 @@ _COMMON: dict[str, Any] = {
 }
 settings.register_profile("dev", max_examples=8, **_COMMON)
 settings.register_profile("ci", max_examples=30, derandomize=True, database=None, **_COMMON)
+settings.register_profile("hunt", max_examples=1000, **_COMMON)  # for an hour, after a change to the tape
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
 

@@ -310,6 +310,11 @@ def _(d: Draw) -> Sample:
     return [d.values(left), d.values(right)], {}
 
 
+@row(linalg.matrix_transpose, lambda x: x.mT, lambda _, x: x.mT)
+def _(d: Draw) -> Sample:
+    return [d.values(d.shape(2, 3))], {}
+
+
 @row(
     linalg.linear,
     lambda x, weight, bias=0: x @ weight.T + bias,

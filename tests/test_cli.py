@@ -34,11 +34,21 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The checkpoint of a tiny model."""
+    folder = tmp_path_factory.mktemp("model")
+    text, path = folder / "text", folder / "model.npz"
+    text.write_text(TEXT, encoding="utf-8")
+    command = ["train", str(text), *TINY, "--steps", "20", "--checkpoint", str(path), "--quiet"]
+    assert main(command) == 0
+    return path.read_bytes()
+
+
 @pytest.fixture
-def trained(place: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    """A checkpoint of a tiny model."""
-    assert main(["train", "text", *TINY, "--steps", "20", "--checkpoint", "model.npz"]) == 0
-    capsys.readouterr()
+def trained(place: Path, model: bytes) -> Path:
+    """That checkpoint, in the working directory."""
+    (place / "model.npz").write_bytes(model)
     return place / "model.npz"
 
 
@@ -88,7 +98,7 @@ def test_a_resumed_run_gives_the_losses_of_one_that_never_stopped(
 ) -> None:
     command = [
         "train", "text", *TINY, "--cell", cell, "--optimizer", optimizer, "--rate", "0.01",
-        "--layers", "2", "--dropout", "0.3", "--steps", "70", "--length", "9", "--every", "30",
+        "--layers", "2", "--dropout", "0.3", "--steps", "20", "--length", "40", "--every", "8",
         "--quiet",
     ]  # fmt: skip
     assert main([*command, "--checkpoint", "whole.npz"]) == 0
@@ -96,10 +106,10 @@ def test_a_resumed_run_gives_the_losses_of_one_that_never_stopped(
 
     class StopAt(Watcher):
         def stepped(self, run: Run, _: Any) -> None:
-            self.stop = run.step in (3, 62)  # in the first and (of 60 windows) the second epoch
+            self.stop = run.step in (3, 16)  # in the first and the second epoch
 
     run = Run(Options(**whole["options"]), Vocabulary(whole["vocabulary"]), codes_of(TEXT))
-    assert len(run.text) < 62
+    assert 3 < len(run.text) < 16
     train(run, StopAt())
     assert run.step == 3
     source = checkpoint.read(place / "whole.npz")["source"]
@@ -107,7 +117,7 @@ def test_a_resumed_run_gives_the_losses_of_one_that_never_stopped(
     again = Run(run.options, run.vocabulary, codes_of(TEXT))
     again.load_state_dict(checkpoint.read(place / "parts.npz")["run"])
     train(again, StopAt())
-    assert again.step == 62
+    assert again.step == 16
     checkpoint.write(place / "parts.npz", again.state_dict(), source)
     assert main(["train", "--resume", "--quiet", "--checkpoint", "parts.npz"]) == 0
 
@@ -154,7 +164,7 @@ def test_resuming_can_extend_a_run_but_not_change_it(
     assert checkpoint.read(trained)["run"]["step"] == 25
     assert main(["train", "--resume", "--checkpoint", "model.npz", "--epochs", "1"]) == 0
     (trained.parent / "text").write_text(TEXT + "more")
-    assert main(["train", "--resume", "--checkpoint", "model.npz", "--steps", "200"]) == 2
+    assert main(["train", "text", "--resume", "--checkpoint", "model.npz", "--steps", "200"]) == 2
     assert "another text" in capsys.readouterr().err
 
 
@@ -215,15 +225,15 @@ def test_unknown_characters_are_shown_as_such(capsys: pytest.CaptureFixture[str]
 def test_scores_are_the_log_probabilities_of_the_model(
     trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, vocabulary = checkpoint.model_of(checkpoint.read(trained), trained)
+    net, vocabulary = checkpoint.model_of(checkpoint.read(trained), trained)
     # by the definition: one character at a time
     total, state = 0.0, None
     for c, following in zip("\nthe dog", "the dog"):
         with minigrad.no_grad():
-            scores, state = model(minigrad.from_numpy(vocabulary.encode(c).reshape(1, 1)), state)
+            scores, state = net(minigrad.from_numpy(vocabulary.encode(c).reshape(1, 1)), state)
         z = scores.numpy()[0, 0].astype(float)
         total += z[vocabulary.code[following]] - math.log(np.exp(z).sum())
-    surprisal = score(model, vocabulary, "the dog")
+    surprisal = score(net, vocabulary, "the dog")
     assert surprisal.log_probability == pytest.approx(total, abs=1e-4)
     assert surprisal.bits_per_character == pytest.approx(-total / math.log(2) / 7, abs=1e-4)
 
@@ -234,7 +244,7 @@ def test_scores_are_the_log_probabilities_of_the_model(
     assert out.index("the dog") < out.index("jumps") < out.index("over")
     assert "t    h    e    ␣    d    o    g" in out
     with pytest.raises(ValueError, match="no character"):
-        score(model, vocabulary, "")
+        score(net, vocabulary, "")
 
 
 def test_drawing_obeys_temperature_top_k_and_top_p() -> None:
@@ -257,8 +267,8 @@ def test_drawing_obeys_temperature_top_k_and_top_p() -> None:
 
 
 def test_the_unknown_symbol_is_never_drawn(trained: Path) -> None:
-    model, vocabulary = checkpoint.model_of(checkpoint.read(trained), trained)
-    assert "\ufffd" not in "".join(sample(model, vocabulary, length=300, temperature=20.0))
+    net, vocabulary = checkpoint.model_of(checkpoint.read(trained), trained)
+    assert "\ufffd" not in "".join(sample(net, vocabulary, length=300, temperature=20.0))
 
 
 @pytest.mark.usefixtures("trained")

@@ -1,9 +1,8 @@
-"""Modules: what they list, load and print; layers against NumPy and PyTorch; initial values."""
+"""Modules: what they consist of, list, load, copy and print; containers."""
 
 from __future__ import annotations
 
 import copy
-import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.nn import functional as F
 
 
 class Net(nn.Module):
@@ -271,6 +269,17 @@ def test_load_state_dict_lists_every_mismatch_and_changes_nothing() -> None:
     assert not net[0].weight.numpy().any()
 
 
+def test_different_values_for_a_shared_parameter_are_a_mismatch() -> None:
+    net = Net()
+    state = {**net.state_dict(), "tied.weight": mg.zeros(3, 2)}
+    with pytest.raises(RuntimeError, match=r"a\.weight and tied\.weight differ"):
+        net.load_state_dict(state)
+    net.load_state_dict(
+        {**state, "a.weight": mg.zeros(3, 2), "again.weight": np.zeros((3, 2), "f")}
+    )
+    assert not net.a.weight.numpy().any()
+
+
 def test_backward_refuses_after_loading() -> None:
     net = Net()
     loss = (net.w * mg.ones(2, requires_grad=True)).sum()
@@ -339,335 +348,3 @@ def test_module_dict_is_a_dict() -> None:
     del d["a"]
     with pytest.raises(KeyError):
         d["a"]
-
-
-# ---- layers -------------------------------------------------------------------------------------
-
-
-def test_linear(dtype: str) -> None:
-    layer = nn.Linear(3, 2, dtype=dtype)
-    x = mg.randn(4, 5, 3, dtype=dtype)
-    y = layer(x)
-    want = x.numpy() @ layer.weight.numpy().T + layer.bias.numpy()
-    np.testing.assert_allclose(y.numpy(), want, rtol=1e-5)
-    assert y.shape == (4, 5, 2)
-    assert nn.Linear(3, 2, bias=False).bias is None
-    assert nn.Linear(0, 2)(mg.zeros(4, 0)).shape == (4, 2)
-    assert layer(x[0, 0]).shape == (2,)
-    with pytest.raises(ValueError, match="in_features=3"):
-        layer(mg.zeros(4, 2, dtype=dtype))
-
-
-def test_embedding_padding_row_gets_no_gradient() -> None:
-    table = nn.Embedding(5, 3, padding_idx=1)
-    assert not table.weight.numpy()[1].any()
-    index = mg.tensor([[0, 1], [-4, 4]])  # -4 is row 1, too
-    y = table(index)
-    np.testing.assert_array_equal(y.numpy(), table.weight.numpy()[[[0, 1], [1, 4]]])
-    y.sum().backward()
-    assert table.weight.grad.numpy()[:, 0].tolist() == [1, 0, 0, 0, 1]
-    with pytest.raises(IndexError, match="5"):
-        table(mg.tensor([5]))
-    with pytest.raises(ValueError, match="padding_idx"):
-        nn.Embedding(5, 3, padding_idx=5)
-    with pytest.raises(TypeError, match="int64"):
-        table(mg.tensor([0.5]))
-    frozen = nn.Embedding.from_pretrained(mg.ones(4, 2))
-    assert not frozen.weight.requires_grad
-    assert frozen(mg.tensor([3])).tolist() == [[1, 1]]
-    assert mg.gradgradcheck(
-        lambda w: F.embedding(index, w, 1) ** 2,
-        (mg.randn(5, 3, dtype="float64", requires_grad=True),),
-    )
-
-
-def test_dropout() -> None:
-    layer, x = nn.Dropout(0.25), mg.ones(100, 100, requires_grad=True)
-    mg.manual_seed(3)
-    y = layer(x)
-    y.sum().backward()
-    kept = y.numpy() != 0
-    np.testing.assert_allclose(y.numpy()[kept], 4 / 3, rtol=1e-6)
-    assert abs(kept.mean() - 0.75) < 5 * math.sqrt(0.75 * 0.25 / 1e4)
-    np.testing.assert_array_equal(x.grad.numpy(), y.numpy())
-    mg.manual_seed(3)
-    np.testing.assert_array_equal(layer(x).numpy(), y.numpy())
-    assert layer.eval()(x) is x
-    assert nn.Dropout(0)(x) is x
-    assert not nn.Dropout(1)(x).numpy().any()
-    for p in (-0.1, 1.1, math.nan):
-        with pytest.raises(ValueError, match="probability"):
-            nn.Dropout(p)
-        with pytest.raises(ValueError, match="probability"):
-            F.dropout(x, p)
-
-
-def test_layer_norm_starts_normal() -> None:
-    y = nn.LayerNorm((2, 3))(mg.randn(7, 2, 3) * 5 + 2).numpy().reshape(7, 6)
-    np.testing.assert_allclose(y.mean(1), 0, atol=1e-6)
-    np.testing.assert_allclose(y.var(1), 1, rtol=1e-3)
-    assert list(nn.LayerNorm(3, elementwise_affine=False).parameters()) == []
-    assert names(nn.LayerNorm(3, bias=False).named_parameters()) == ["weight"]
-
-
-def test_flatten_and_identity() -> None:
-    x = mg.zeros(2, 3, 4)
-    assert nn.Flatten()(x).shape == (2, 12)
-    assert nn.Flatten(0, 1)(x).shape == (6, 4)
-    assert nn.Identity(1, anything=2)(x) is x
-
-
-def test_one_hot() -> None:
-    y = F.one_hot(mg.tensor([[0, 2], [1, 0]]))
-    np.testing.assert_array_equal(y.numpy(), np.eye(3, dtype=int)[[[0, 2], [1, 0]]])
-    assert y.dtype == mg.int64
-    assert F.one_hot(mg.tensor(1), 4).tolist() == [0, 1, 0, 0]
-    assert F.one_hot(mg.zeros(0).long(), 3).shape == (0, 3)
-    for bad, n in (([3], 3), ([-1], 3)):
-        with pytest.raises(ValueError, match="classes"):
-            F.one_hot(mg.tensor(bad), n)
-    with pytest.raises(ValueError, match="num_classes"):
-        F.one_hot(mg.zeros(0).long())
-    with pytest.raises(TypeError, match="int64"):
-        F.one_hot(mg.zeros(3))
-
-
-def test_bad_reduction() -> None:
-    with pytest.raises(ValueError, match="reduction='avg'"):
-        nn.MSELoss("avg")
-
-
-# ---- PyTorch as the second oracle ---------------------------------------------------------------
-
-X = np.random.default_rng(1).standard_normal((4, 5))
-Y = np.random.default_rng(2).standard_normal((4, 5))
-CLASSES = np.array([0, 4, -100, 2])
-ACTIVATIONS: list[tuple[str, dict[str, Any]]] = [
-    ("Tanh", {}),
-    ("Sigmoid", {}),
-    ("ReLU", {}),
-    ("LeakyReLU", {}),
-    ("LeakyReLU", {"negative_slope": 0.3}),
-    ("ELU", {}),
-    ("ELU", {"alpha": 2.0}),
-    ("GELU", {}),
-    ("GELU", {"approximate": "tanh"}),
-    ("Softplus", {}),
-    ("LogSigmoid", {}),
-    ("Softmax", {"dim": 0}),
-    ("Softmax", {"dim": -1}),
-    ("LogSoftmax", {"dim": 1}),
-    ("Flatten", {}),
-    ("Identity", {}),
-    ("LayerNorm", {"normalized_shape": 5}),
-    ("LayerNorm", {"normalized_shape": (4, 5), "eps": 0.1}),
-]
-
-
-@pytest.mark.parametrize(("name", "options"), ACTIVATIONS)
-def test_layers_are_pytorch_s(name: str, options: dict[str, Any]) -> None:
-    torch = pytest.importorskip("torch")
-    ours, theirs = getattr(nn, name)(**options), getattr(torch.nn, name)(**options)
-    x = mg.tensor(X, requires_grad=True)
-    t = torch.tensor(X, requires_grad=True)
-    a, b = ours.double()(x), theirs.double()(t)
-    np.testing.assert_allclose(a.numpy(), b.detach().numpy(), rtol=1e-12, atol=1e-14)
-    (a * a).sum().backward()
-    (b * b).sum().backward()
-    np.testing.assert_allclose(x.grad.numpy(), t.grad.numpy(), rtol=1e-10, atol=1e-13)
-
-
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-@pytest.mark.parametrize(
-    ("name", "target", "options"),
-    [
-        ("MSELoss", Y, {}),
-        ("L1Loss", Y, {}),
-        ("BCEWithLogitsLoss", (Y > 0).astype(float), {}),
-        ("BCEWithLogitsLoss", (Y > 0).astype(float), {"pos_weight": np.arange(5.0)}),
-        ("BCEWithLogitsLoss", (Y > 0).astype(float), {"weight": np.arange(5.0)}),
-        ("CrossEntropyLoss", CLASSES, {}),
-        ("CrossEntropyLoss", CLASSES, {"ignore_index": 4}),
-        ("CrossEntropyLoss", CLASSES, {"weight": np.arange(1.0, 6.0)}),
-        ("NLLLoss", CLASSES, {}),
-    ],
-)
-def test_losses_are_pytorch_s(
-    name: str, target: Any, options: dict[str, Any], reduction: str
-) -> None:
-    torch = pytest.importorskip("torch")
-    if "ignore_index" in options:
-        target = np.where(target < 0, 1, target)
-
-    def result(lib: Any, module: Any) -> tuple[Any, Any]:
-        known = {k: lib.tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
-        x = lib.tensor(X, requires_grad=True)
-        loss = getattr(module, name)(reduction=reduction, **known)(x, lib.tensor(target))
-        (loss * loss).sum().backward()
-        return loss.detach().numpy(), x.grad.numpy()
-
-    for a, b in zip(result(mg, nn), result(torch, torch.nn)):
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
-
-
-def test_pytorch_s_state_dict_loads() -> None:
-    torch = pytest.importorskip("torch")
-    theirs = torch.nn.Sequential(
-        torch.nn.Embedding(7, 4, padding_idx=0), torch.nn.Linear(4, 3), torch.nn.LayerNorm(3)
-    )
-    ours = nn.Sequential(nn.Embedding(7, 4, padding_idx=0), nn.Linear(4, 3), nn.LayerNorm(3))
-    assert list(ours.state_dict()) == list(theirs.state_dict())
-    ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
-    index = np.array([[1, 0, 6], [2, 0, 2]])
-    a, b = ours(mg.tensor(index)), theirs(torch.tensor(index))
-    np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-4, atol=1e-5)
-    (a**2).sum().backward()
-    (b**2).sum().backward()
-    for (name, p), q in zip(ours.named_parameters(), theirs.parameters()):
-        np.testing.assert_allclose(
-            p.grad.numpy(), q.grad.numpy(), rtol=1e-3, atol=1e-4, err_msg=name
-        )
-
-
-# ---- initial values -----------------------------------------------------------------------------
-
-SHAPE = (300, 200)
-
-
-def stats(
-    f: Any, *args: Any, shape: Any = SHAPE, **options: Any
-) -> tuple[float, float, float, float]:
-    """(mean, standard deviation, minimum, maximum) of what f fills in."""
-    x = mg.empty(*shape, dtype="float64")
-    assert f(x, *args, **options) is x
-    a = x.numpy()
-    return a.mean(), a.std(), a.min(), a.max()
-
-
-@pytest.mark.parametrize(
-    ("f", "options", "std"),
-    [
-        ("xavier_normal_", {}, math.sqrt(2 / 500)),
-        ("xavier_normal_", {"gain": 3.0}, 3 * math.sqrt(2 / 500)),
-        ("kaiming_normal_", {}, math.sqrt(2 / 200)),
-        ("kaiming_normal_", {"mode": "fan_out", "nonlinearity": "tanh"}, 5 / 3 / math.sqrt(300)),
-        ("kaiming_normal_", {"a": 2.0}, math.sqrt(2 / 5 / 200)),
-        ("normal_", {"mean": 0.0, "std": 0.5}, 0.5),
-        ("orthogonal_", {"gain": 2.0}, 2 / math.sqrt(300)),
-    ],
-)
-def test_init_normal(f: str, options: dict[str, Any], std: float) -> None:
-    mg.manual_seed(0)
-    mean, found, *_ = stats(getattr(nn.init, f), **options)
-    assert abs(mean) < 5 * std / math.sqrt(math.prod(SHAPE))
-    assert abs(found / std - 1) < 0.02
-
-
-@pytest.mark.parametrize(
-    ("f", "options", "low", "high"),
-    [
-        ("uniform_", {}, 0, 1),
-        ("uniform_", {"a": -3, "b": 5}, -3, 5),
-        ("xavier_uniform_", {}, -math.sqrt(6 / 500), math.sqrt(6 / 500)),
-        ("kaiming_uniform_", {"a": math.sqrt(5)}, -1 / math.sqrt(200), 1 / math.sqrt(200)),
-        ("kaiming_uniform_", {"nonlinearity": "relu"}, -math.sqrt(6 / 200), math.sqrt(6 / 200)),
-    ],
-)
-def test_init_uniform(f: str, options: dict[str, Any], low: float, high: float) -> None:
-    mg.manual_seed(0)
-    mean, std, least, most = stats(getattr(nn.init, f), **options)
-    width = high - low
-    assert low <= least < low + width / 1000
-    assert high - width / 1000 < most <= high
-    assert abs(mean - (low + high) / 2) < 0.01 * width
-    assert abs(std - width / math.sqrt(12)) < 0.01 * width
-
-
-def test_init_constants_and_orthogonal() -> None:
-    x = mg.empty(3, 4)
-    assert not nn.init.zeros_(x).numpy().any()
-    assert (nn.init.ones_(x).numpy() == 1).all()
-    assert (nn.init.constant_(x, 2.5).numpy() == 2.5).all()
-    np.testing.assert_array_equal(nn.init.eye_(x).numpy(), np.eye(3, 4))
-    for shape in ((5, 3), (3, 5), (4, 4), (4, 2, 3)):
-        q = nn.init.orthogonal_(mg.empty(*shape, dtype="float64")).numpy().reshape(shape[0], -1)
-        small = q @ q.T if q.shape[0] <= q.shape[1] else q.T @ q
-        np.testing.assert_allclose(small, np.eye(len(small)), atol=1e-12)
-    with pytest.raises(ValueError, match="matrix"):
-        nn.init.eye_(mg.empty(3))
-    for f in (nn.init.orthogonal_, nn.init.xavier_normal_, nn.init.kaiming_uniform_):
-        with pytest.raises(ValueError, match="two dimensions"):
-            f(mg.empty(3))
-
-
-def test_trunc_normal() -> None:
-    mg.manual_seed(0)
-    mean, std, low, high = stats(nn.init.trunc_normal_)
-    assert -2 <= low < -1.99
-    assert 1.99 < high <= 2
-    assert abs(mean) < 0.02
-    assert abs(std - 0.8796) < 0.01  # of the normal distribution cut at ±2
-    mean, std, low, high = stats(nn.init.trunc_normal_, 3.0, 0.1, 3.05, 4)
-    assert low >= 3.05
-    with pytest.raises(ValueError, match=r"at least 0\.001"):
-        stats(nn.init.trunc_normal_, 0.0, 1.0, 5.0, 6.0)
-
-
-def test_init_is_determined_by_the_seed_and_by_shape_and_type_alone() -> None:
-    for f in ("uniform_", "normal_", "trunc_normal_", "xavier_uniform_", "xavier_normal_",
-              "kaiming_uniform_", "kaiming_normal_", "orthogonal_"):  # fmt: skip
-        results = []
-        for x in (mg.empty(6, 4), nn.Parameter(mg.empty(6, 4)), mg.empty(4, 6).T):
-            mg.manual_seed(7)
-            results.append(getattr(nn.init, f)(x).detach().numpy())
-        np.testing.assert_array_equal(results[0], results[1])
-        np.testing.assert_array_equal(results[0], results[2])
-
-
-@pytest.mark.parametrize("name", ["linear", "sigmoid", "tanh", "relu", "leaky_relu", "selu"])
-def test_gain(name: str) -> None:
-    torch = pytest.importorskip("torch")
-    for param in (None, 0.3) if name == "leaky_relu" else (None,):
-        ours, theirs = (
-            nn.init.calculate_gain(name, param),
-            torch.nn.init.calculate_gain(name, param),
-        )
-        assert ours == pytest.approx(theirs, rel=1e-15)
-    with pytest.raises(ValueError, match="swish"):
-        nn.init.calculate_gain("swish")
-
-
-@pytest.mark.parametrize(
-    ("name", "args"), [("Linear", (200, 300)), ("Embedding", (300, 200)), ("LayerNorm", (200,))]
-)
-def test_default_distributions_are_pytorch_s(name: str, args: Any) -> None:
-    torch = pytest.importorskip("torch")
-    mg.manual_seed(0)
-    torch.manual_seed(0)
-    ours, theirs = getattr(nn, name)(*args), getattr(torch.nn, name)(*args)
-    for (key, p), q in zip(ours.named_parameters(), theirs.parameters()):
-        a, b = np.sort(p.numpy().ravel()), np.sort(q.detach().numpy().ravel())
-        assert a.shape == b.shape
-        scale = max(np.abs(b).max(), 1e-9)  # the quantiles agree
-        tolerance = 0.02 if a.size > 1000 else 0.2
-        assert np.abs(a - b)[len(a) // 50 : -len(a) // 50].max() < tolerance * scale, key
-
-
-def test_pad_sequence() -> None:
-    pad = nn.utils.rnn.pad_sequence
-    xs = [mg.randn(n, 2, requires_grad=True) for n in (3, 1, 0)]
-    y = pad(xs, padding_value=7.0)
-    assert y.shape == (3, 3, 2)
-    for i, x in enumerate(xs):
-        np.testing.assert_array_equal(y.numpy()[: len(x), i], x.numpy())
-        assert (y.numpy()[len(x) :, i] == 7).all()
-    np.testing.assert_array_equal(pad(xs, True, 7.0).numpy(), y.numpy().swapaxes(0, 1))
-    y.sum().backward()
-    assert (xs[0].grad.numpy() == 1).all()
-    ids = pad([mg.tensor([1, 2]), mg.tensor([3])], batch_first=True, padding_value=-1)
-    assert ids.tolist() == [[1, 2], [3, -1]]
-    assert ids.dtype == mg.int64
-    with pytest.raises(ValueError, match="at least one"):
-        pad([])
-    with pytest.raises(ValueError, match="first dimension only"):
-        pad([mg.zeros(2, 3), mg.zeros(2, 4)])

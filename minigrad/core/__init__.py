@@ -24,6 +24,7 @@ from .array import (
     from_numpy,
     layout,
     operand,
+    owner,
     results_are,
     strides_of,
     view,

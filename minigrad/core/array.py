@@ -38,6 +38,9 @@ _char_p, _int64s = ffi.typeof("char *"), ffi.typeof("int64_t[]")
 _SMALL = 1024
 
 
+_MOST = 2**63 - 1  # bytes that C can count
+
+
 class Layout:
     """What all arrays of one shape, order and element type share; two equal ones are one object."""
 
@@ -48,6 +51,10 @@ class Layout:
         self.strides = strides  #: None if contiguous, else in elements; 0 repeats
         self.code = code  #: element type, an index into `DTYPES`
         self.size = math.prod(shape)  #: number of elements
+        if self.size < 0 or any(n < 0 for n in shape):
+            raise ValueError(f"shape {list(shape)}: a size cannot be negative")
+        if self.size * 8 > _MOST:
+            raise MemoryError(f"no memory for an array of {list(shape)}")
         self.nbytes = self.size * _ITEMSIZE[code]  #: if contiguous
         #: of an elementwise call whose operands all have this layout (if contiguous)
         self.form = ffi.new(_int64s, [code, self.size, 0])
@@ -171,12 +178,17 @@ def alias(x: Array) -> Any:
     return y
 
 
+def owner(x: Array) -> Any:
+    """What keeps the memory of `x` alive: the same object for all arrays on that memory."""
+    return x.ptr if x.base is None else x.base
+
+
 def view(x: Array, offset: int, shape: Shape, strides: Strides) -> Any:
     """The memory of `x` from element `offset` on, seen with another shape and other strides."""
     y = _result()
     y.ptr = _cast(_char_p, x.ptr) + offset * _ITEMSIZE[x.layout.code] if offset else x.ptr
     y.layout = layout(shape, strides, x.layout.code)
-    y.base = x.ptr if x.base is None else x.base
+    y.base = owner(x)
     y.node = None
     return y
 

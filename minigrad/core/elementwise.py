@@ -23,8 +23,8 @@ from .array import (
     describe,
     empty,
     empty_of,
-    from_numpy,
     form,
+    from_numpy,
     numbers,
     operand,
 )  # fmt: skip
@@ -78,9 +78,10 @@ def unary(op: str) -> Callable[[Any], Any]:
 
     def kernel(x: Any) -> Any:
         layout = x.layout
-        if layout.plain is not None:  # small: the overhead counts
+        plain = layout.plain
+        if plain is not None:  # small: the overhead counts
             y = result()
-            ptr = y.ptr = _new(layout.plain)
+            ptr = y.ptr = _new(plain)
             y.layout = layout
             y.base = y.node = None
             if not _map(number, layout.form, ptr, x.ptr):
@@ -109,9 +110,10 @@ def binary(op: str) -> Callable[[Any, Any], Any]:
     def kernel(a: Any, b: Any) -> Any:
         try:
             layout = a.layout
-            if layout is b.layout and layout.plain is not None:  # small: the overhead counts
+            plain = layout.plain
+            if plain is not None and layout is b.layout:  # small: the overhead counts
                 y = result()
-                ptr = y.ptr = _new(layout.plain)
+                ptr = y.ptr = _new(plain)
                 y.layout = layout
                 y.base = y.node = None
                 if not _zip(number, layout.form, ptr, a.ptr, b.ptr):
@@ -189,6 +191,8 @@ def add_into(y: Any, x: Any) -> None:
     layout = y.layout
     f = layout.form
     if layout is not x.layout:
+        if layout.strides is not None or layout.code != x.layout.code:
+            raise ValueError(f"add: {describe(x)} in place to {describe(y)}, which must be like it")
         x = sum_to(x, layout.shape) if x.layout.size > layout.size else x
         _, f = _common("add", y, x)
     if status := _zip(_ADD, f, y.ptr, y.ptr, x.ptr):

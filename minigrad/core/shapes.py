@@ -135,6 +135,8 @@ def index(shape: Shape, strides: Strides, key: tuple[Any, ...]) -> tuple[int, Sh
     used = sum(k is not None and k is not Ellipsis for k in key)
     if used > len(shape):
         raise IndexError(f"{used} indices for a tensor of shape {list(shape)}")
+    if key.count(Ellipsis) > 1:
+        raise IndexError("more than one ellipsis (...) in an index")
     if Ellipsis not in key:
         key = (*key, Ellipsis)
     offset, new_shape, new_steps, d = 0, [], [], 0

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from .. import core
-from ..autograd import Tensor, written
+from ..autograd import Tensor
 from ..ops.create import from_numpy, rand, randn
+from ..tape import written
 
 
 def _fill(x: Tensor, values: Any) -> Tensor:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 import numpy as np
 
 from .. import core
-from ..autograd import Tensor, written
+from ..autograd import Tensor
 from ..ops.create import float32, float64
+from ..tape import written
 from .parameter import Parameter, zero_grad
 
 if TYPE_CHECKING:
@@ -276,13 +277,17 @@ class Module:
             problems += [f"missing: {name} ({core.describe(mine[name])})" for name in missing]
             problems += [f"unexpected: {name}" for name in unexpected]
         common = {name: state_dict[name] for name in mine if name in state_dict}
+        first: dict[Tensor, str] = {}  # the first name of a shared parameter
         for name, x in common.items():
+            other = first.setdefault(mine[name], name)
             if not isinstance(x, (Tensor, np.ndarray)):
                 problems.append(f"no tensor: {name} is a {type(x).__name__}")
             elif x.shape != mine[name].shape:
                 problems.append(f"shape: {name} {list(x.shape)}, here {list(mine[name].shape)}")
             elif x.dtype != mine[name].dtype:
                 problems.append(f"dtype: {name} {x.dtype}, here {mine[name].dtype}")
+            elif other != name and np.asarray(x).tobytes() != np.asarray(common[other]).tobytes():
+                problems.append(f"values: {other} and {name} differ, here they are one parameter")
         if problems:
             name = type(self).__name__
             lines = "".join(f"\n  {problem}" for problem in problems)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import core
-from ..autograd import Tensor, no_grad, written
+from ..autograd import Tensor
+from ..tape import no_grad, written
 
 
 class Parameter(Tensor):

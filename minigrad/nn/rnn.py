@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor, no_grad
+from ..autograd import Tensor
 from ..ops.shape import stack, transpose
+from ..tape import no_grad
 from .cells import Cell, GRUCell, LSTMCell, RNNCell
 from .module import Module
 from .recurrent import Bidirectional, Recurrent, Stack

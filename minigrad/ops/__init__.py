@@ -7,7 +7,8 @@ from typing import Any, List, Optional
 import numpy as np
 
 from .. import core
-from ..autograd import Tensor, is_grad_enabled, written
+from ..autograd import Tensor
+from ..tape import is_grad_enabled, written
 from . import create, elementwise, index, linalg, loss, reduce, rows, shape
 from .elementwise import add, div, mul, neg, sub
 
@@ -37,6 +38,7 @@ _OPERATORS = {
     "pow": elementwise.pow,
     "rpow": lambda x, y: elementwise.pow(y, x),
     "matmul": linalg.matmul,
+    "rmatmul": lambda x, y: linalg.matmul(y, x),
     "neg": neg,
     "abs": elementwise.abs,
     "eq": elementwise.eq,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,9 @@ def _made(a: Any, requires_grad: bool) -> Tensor:
 
 
 def _size(args: Sequence[Any]) -> core.Shape:
-    return tuple(args[0]) if len(args) == 1 and not isinstance(args[0], int) else tuple(args)
+    """(2, 3) of f(2, 3) and of f((2, 3))"""
+    sizes = args[0] if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
+    return tuple(map(index, sizes))
 
 
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:

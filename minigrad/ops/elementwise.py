@@ -13,7 +13,8 @@ import math
 from typing import Any, Callable, Union
 
 from .. import core
-from ..autograd import Tensor, of, op, same
+from ..autograd import Tensor, op
+from ..rules import of, same
 
 Operand = Union[Tensor, float]
 
@@ -41,9 +42,7 @@ sub.vjp(a=same, b=lambda g: neg(g))
 
 mul = _binary("mul", "a b")
 mul.vjp(a=of(mul, "g", "b"), b=of(mul, "g", "a"))
-mul.vjp_into(
-    a=of(core.muladd_into, "total", "g", "b"), b=of(core.muladd_into, "total", "g", "a")
-)
+mul.vjp_into(a=of(core.muladd_into, "total", "g", "b"), b=of(core.muladd_into, "total", "g", "a"))
 
 div = _binary("div", "a / b")
 div.vjp(a=of(div, "g", "b"), b=lambda g, y, b: neg(div(mul(g, y), b)))

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from .. import core
-from ..autograd import Tensor, is_grad_enabled, op, written
+from ..autograd import Tensor, op
 from ..core import Shape, shapes
+from ..tape import is_grad_enabled, written
 from .elementwise import add
 from .shape import reshape, transpose
 

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from .. import core
-from ..autograd import Tensor, of, op
+from ..autograd import Tensor, op
+from ..rules import of
 from .elementwise import add, mul
 from .reduce import sum
 from .shape import reshape
@@ -54,7 +55,10 @@ def matmul(A: Tensor, B: Tensor) -> Any:
     A one-dimensional A is a row, a one-dimensional B a column; the dimension added is taken away
     again.  ValueError where the inner sizes differ, TypeError where the element types do.
     """
-    a, b = A.layout.shape, B.layout.shape
+    try:
+        a, b = A.layout.shape, B.layout.shape
+    except AttributeError:  # an ndarray
+        return matmul(core.operand(A, B), core.operand(B, A))
     if len(a) == len(b) == 2:
         return _nn(A, B)
     if not a or not b:

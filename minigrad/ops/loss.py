@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import core
-from ..autograd import Tensor, is_grad_enabled, op
+from ..autograd import Tensor, op
+from ..tape import is_grad_enabled
 from .elementwise import (
     abs,
     add,

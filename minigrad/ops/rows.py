@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any, Callable
 
 from .. import core
-from ..autograd import Tensor, is_grad_enabled, op
+from ..autograd import Tensor, op
 from ..core import shapes
+from ..tape import is_grad_enabled
 from .elementwise import add, exp, mul, neg, square, sub
 from .reduce import mean, sum
 from .shape import reshape, transpose

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import core
-from ..autograd import Tensor, op, same
+from ..autograd import Tensor, op
 from ..core import Shape, shapes
+from ..rules import same
 
 
 def _shape(args: Sequence[Any]) -> Shape:

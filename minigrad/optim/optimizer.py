@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Callable
 import numpy as np
 
 from .. import core
-from ..autograd import Tensor, enable_grad, written
+from ..autograd import Tensor
 from ..nn.parameter import zero_grad
+from ..tape import enable_grad, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ... import core
-from ...autograd import Tensor, no_grad
+from ...autograd import Tensor
 from ...ops.create import tensor
+from ...tape import no_grad
 from ..module import Module
 
 if TYPE_CHECKING:

@@ -1,0 +1,168 @@
+"""The backward pass: gradients sent from the youngest node to the oldest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from heapq import heapify, heappop, heappush, heappushpop
+from typing import Any
+
+from . import core, tape
+from .rules import Rules
+from .tape import Leaf, Node, Part, end_recording, set_recording
+
+OUTPUT = Rules.OUTPUT
+
+
+def replay(
+    roots: dict[Any, Any], wanted: list[Any] | None, keep: bool, create_graph: bool
+) -> list[Any]:
+    """Send gradients from the roots back, into the leaves (wanted None) or to the nodes wanted.
+
+    Always the youngest node that has a gradient is next: whatever used its result is younger still,
+    so its gradient is complete.
+    """
+    useful = None if wanted is None else _between(roots, wanted)
+    grads = dict(roots)
+    targets, found = set(wanted or ()), {}  # wanted nodes, and their gradients
+    fresh = set()  # nodes whose gradient is memory of its own, and so may be added to in place
+    ready = [(node.age, node) for node in roots if node.__class__ is not Leaf]
+    heapify(ready)
+    add_into, last_write = core.add_into, tape.last_write()
+    before = set_recording(create_graph)
+    try:
+        node = heappop(ready)[1] if ready else None
+        while node is not None:
+            g = grads.pop(node)
+            if node in targets:
+                found[node] = g
+            rules, saved, waiting = node.rules, node.saved, None
+            if rules is None:  # a part: its gradient is an entry in that of the whole
+                waiting = _collect(node, g, grads)
+                rows = ()
+            else:
+                if saved is None or last_write < node.age:
+                    _check_saved(node)
+                y = _output(node) if create_graph else node
+                rows = rules.rows if create_graph else rules.bare
+                if rows is None:
+                    rows = _jointly(node, g, useful)
+            for parent, (f, k, into, into_k) in zip(node.parents, rows):
+                if parent is None or (useful is not None and parent not in useful):
+                    continue
+                total = grads.get(parent)
+                if total is not None and into is not None and parent in fresh:
+                    if into_k >= 0:
+                        into(total, g, saved[into_k])
+                    else:
+                        into(total, g, parent.layout.shape, _output(node), saved)
+                    continue
+                if k >= 0:
+                    dx = f(g, saved[k])
+                elif f is None:
+                    dx = g
+                elif k == OUTPUT:
+                    dx = f(g, y)
+                else:
+                    dx = f(g, parent.layout.shape, _output(node), saved)
+                if dx.layout is not parent.layout and dx.layout.shape != parent.layout.shape:
+                    dx = dx.sum_to(parent.layout.shape)  # the argument was broadcast
+                if total is None:
+                    grads[parent] = dx
+                    if into is not None and not create_graph:
+                        fresh.add(parent)
+                    if parent.__class__ is not Leaf:
+                        if waiting is not None:
+                            heappush(ready, (waiting.age, waiting))
+                        waiting = parent
+                elif parent in fresh:
+                    add_into(total, dx)
+                else:
+                    grads[parent] = total + dx
+                    if not create_graph:
+                        fresh.add(parent)
+            if saved and not keep:
+                node.saved = node.ptr = None
+            # One node stays in hand: in a chain it is the next, and the heap is never used.
+            if waiting is None:
+                node = heappop(ready)[1] if ready else None
+            elif not ready or waiting.age < ready[0][0]:
+                node = waiting
+            else:
+                node = heappushpop(ready, (waiting.age, waiting))[1]
+    finally:
+        end_recording(before)
+    if wanted is not None:
+        return [found.get(node, grads.get(node)) for node in wanted]
+    for node, g in grads.items():
+        node.add(g, node in fresh, create_graph)
+    return []
+
+
+def _collect(part: Part, g: Any, grads: dict[Any, Any]) -> Node | None:
+    """Put the gradient of one result of an op with several into the list of them all.
+
+    Returns the node of the op if it is new in `grads`.
+    """
+    (whole,) = part.parents
+    gs = grads.setdefault(whole, [None] * part.count)
+    new = all(entry is None for entry in gs)
+    i = part.index  # a result may have two parts: its own and an attached one
+    gs[i] = g if gs[i] is None else gs[i] + g
+    return whole if new else None
+
+
+def _jointly(node: Node, g: Any, useful: set[Any] | None) -> list[Any]:
+    """What the joint rule of an op gives, in the form of one rule per argument."""
+    tracked = tuple(p is not None and (useful is None or p in useful) for p in node.parents)
+    gradients = node.rules.joint(g, tracked, _output(node), node.saved)
+    for dx, wanted in zip(gradients, tracked):
+        if wanted and dx is None:
+            raise TypeError(f"{node.rules.name}: its rule gave no gradient for a tracked argument")
+    return [(lambda *_, dx=dx: dx, Rules.GENERAL, None, 0) for dx in gradients]
+
+
+def _output(node: Node) -> Any:
+    """The result of `node` as a tensor that refers to it: second derivatives go through it as well."""
+    if getattr(node, "ptr", None) is None:  # it was not saved: no rule reads it
+        return None
+    if node.layout is not None:
+        y = core.alias(node)
+        y.node = node
+        return y
+    ys = tuple(map(core.alias, node.ptr))
+    for i, y in enumerate(ys):
+        y.node = Part(node, i, len(ys), y.layout)
+    return ys
+
+
+def _check_saved(node: Node) -> None:
+    """Refuse if what the rules read was freed, or was written in place after it was read."""
+    name = node.rules.name
+    if node.saved is None:
+        raise RuntimeError(
+            f"backward a second time through {name}, whose saved arrays were freed by the first: pass "
+            f"retain_graph=True there; or, if a hidden state from an earlier batch is still attached "
+            f"to its graph, detach() it (truncated BPTT)"
+        )
+    for a in node.saved:
+        if isinstance(a, core.Array) and tape.written_since(a, node.age):
+            raise RuntimeError(
+                f"{core.describe(a)}, needed for the gradient of {name}, was written in place after it "
+                f"was used, for example by an optimiser step: go backward before that"
+            )
+
+
+def _between(roots: Iterable[Any], wanted: Sequence[Any]) -> set[Any]:
+    """The nodes on the ways from the roots to the wanted nodes."""
+    seen = set(roots)
+    stack = list(seen)
+    while stack:
+        for parent in stack.pop().parents:
+            if parent is not None and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    useful = set(wanted)
+    for node in sorted(seen.difference(wanted), key=lambda n: -getattr(n, "age", 1)):
+        if not useful.isdisjoint(node.parents):
+            useful.add(node)
+    return useful
