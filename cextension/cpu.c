@@ -8,7 +8,9 @@ extern const mg_table mg_table_avx2_f32, mg_table_avx2_f64;
 extern const mg_table mg_table_avx512_f32, mg_table_avx512_f64;
 
 /* __builtin_cpu_supports also asks the operating system whether it saves the wide registers. */
-static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+static int has_avx2(void) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
 
 static int has_avx512(void) {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -16,8 +18,8 @@ static int has_avx512(void) {
 }
 
 /* On Zen 4 two 256-bit loads bring data from the second and third level 4 % faster than one of 512
- * bits (add of 10^6 floats: 149 against 157 us), and nothing is lost in the first.  So the cheap ops of
- * this table are avx2's. */
+ * bits (add of 10^6 floats: 149 against 157 us), and nothing is lost in the first.  So the cheap
+ * ops of this table are avx2's. */
 static mg_table avx512[2];
 
 static void take_cheap(mg_table *to, const mg_table *from) {

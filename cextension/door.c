@@ -39,7 +39,7 @@ static void report(verdict *v, int status, int64_t bad) {
     }
 }
 
-/* ---- along an axis ---------------------------------------------------------------------------- */
+/* ---- along an axis ----------------------------------------------------------------------- */
 
 typedef struct {
     const mg_table *table;
@@ -64,8 +64,8 @@ static void reduce_chunk(void *context, int64_t begin, int64_t end) {
 
 int mg_reduce(int op, int dtype, int64_t outer, int64_t length, int64_t inner, void *y,
               const void *x, double parameter) {
-    axis_job j = {mg_kernels(dtype), op, dtype, length, inner, 0, y, x, NULL, NULL, parameter,
-                  {MG_OK, -1}};
+    axis_job j = {mg_kernels(dtype), op,         dtype, length, inner, 0, y, x, NULL, NULL,
+                  parameter,         {MG_OK, -1}};
     if (!j.table || op < 0 || op >= MG_REDS) return MG_BAD_OP;
     if (outer == 0 || inner == 0) return MG_OK;
     split(outer, at_least_one(CHUNK / at_least_one(length * inner)), reduce_chunk, &j);
@@ -75,9 +75,9 @@ int mg_reduce(int op, int dtype, int64_t outer, int64_t length, int64_t inner, v
 static void rows_chunk(void *context, int64_t begin, int64_t end) {
     axis_job *j = context;
     int64_t size = size_of(j->dtype), first = begin * j->n;
-    int status = j->table->rows(j->op, end - begin, j->n, at(j->y, first, size),
-                                at(j->x, first, size), at(j->b, first, size),
-                                at(j->aux, begin, size), j->parameter);
+    int status =
+        j->table->rows(j->op, end - begin, j->n, at(j->y, first, size), at(j->x, first, size),
+                       at(j->b, first, size), at(j->aux, begin, size), j->parameter);
     report(&j->verdict, status, begin);
 }
 
@@ -90,7 +90,7 @@ int mg_rows(int op, int dtype, int64_t rows, int64_t n, void *y, const void *x, 
     return j.verdict.status;
 }
 
-/* ---- cross-entropy ----------------------------------------------------------------------------- */
+/* ---- cross-entropy ----------------------------------------------------------------------- */
 
 typedef struct {
     const mg_table *table;
@@ -105,9 +105,9 @@ typedef struct {
 static void entropy_chunk(void *context, int64_t begin, int64_t end) {
     entropy_job *j = context;
     int64_t size = size_of(j->dtype), bad = 0;
-    int status = j->table->cross_entropy(end - begin, j->n, at(j->y, begin, size),
-                                         at(j->lse, begin, size), at(j->x, begin * j->n, size),
-                                         j->target + begin, j->ignore, &bad);
+    int status =
+        j->table->cross_entropy(end - begin, j->n, at(j->y, begin, size), at(j->lse, begin, size),
+                                at(j->x, begin * j->n, size), j->target + begin, j->ignore, &bad);
     report(&j->verdict, status, begin + bad);
 }
 
@@ -131,14 +131,14 @@ static void entropy_grad_chunk(void *context, int64_t begin, int64_t end) {
 
 int mg_cross_entropy_grad(int dtype, int64_t rows, int64_t n, void *dx, const void *g,
                           const void *x, const void *lse, const int64_t *target, int64_t ignore) {
-    entropy_job j = {mg_kernels(dtype), dtype, n, ignore, dx, (void *)(uintptr_t)lse,
-                     g, x, target, {MG_OK, -1}};
+    entropy_job j = {mg_kernels(dtype),      dtype, n, ignore, dx,
+                     (void *)(uintptr_t)lse, g,     x, target, {MG_OK, -1}};
     if (!j.table) return MG_BAD_OP;
     if (rows) split(rows, at_least_one(CHUNK / 4 / at_least_one(n)), entropy_grad_chunk, &j);
     return j.verdict.status;
 }
 
-/* ---- indexing ----------------------------------------------------------------------------------- */
+/* ---- indexing ---------------------------------------------------------------------------- */
 
 typedef struct {
     const mg_table *table;
@@ -176,7 +176,7 @@ int mg_scatter_add(int dtype, int64_t n, int64_t width, int64_t size, void *tabl
     return kernels->scatter_add(n, width, size, table, x, index, bad);
 }
 
-/* ---- matrices (gemm.inc cuts for the threads itself) ----------------------------------------------- */
+/* ---- matrices (gemm.inc cuts for the threads itself) ------------------------------------- */
 
 int mg_gemm(const int64_t *form, void *C, const void *A, const void *B, int accumulate) {
     const mg_table *table = mg_kernels((int)form[0]);
@@ -185,7 +185,7 @@ int mg_gemm(const int64_t *form, void *C, const void *A, const void *B, int accu
                        accumulate, form[8] ? form + 8 : NULL);
 }
 
-/* ---- training ------------------------------------------------------------------------------------- */
+/* ---- training ---------------------------------------------------------------------------- */
 
 typedef struct {
     const mg_table *table;
@@ -200,9 +200,8 @@ typedef struct {
 static void update_chunk(void *context, int64_t begin, int64_t end) {
     update_job *j = context;
     int64_t size = size_of(j->dtype);
-    int status = j->table->update(j->op, end - begin, at(j->p, begin, size),
-                                  at(j->g, begin, size), at(j->s1, begin, size),
-                                  at(j->s2, begin, size), j->hyper);
+    int status = j->table->update(j->op, end - begin, at(j->p, begin, size), at(j->g, begin, size),
+                                  at(j->s1, begin, size), at(j->s2, begin, size), j->hyper);
     report(&j->verdict, status, begin);
 }
 

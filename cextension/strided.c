@@ -1,9 +1,9 @@
 /* strided.c: elementwise work on operands with any strides.
  *
  * The index space is cut into blocks of about a thousand elements.  Where a block of an operand is
- * not contiguous it is packed into a buffer that stays in the first-level cache, and the kernel sees
- * the buffer: the price is one extra pass through L1, whatever the strides.  A buffer that already
- * holds the block (a scalar, a row that is added to every row) is not packed again. */
+ * not contiguous it is packed into a buffer that stays in the first-level cache, and the kernel
+ * sees the buffer: the price is one extra pass through L1, whatever the strides.  A buffer that
+ * already holds the block (a scalar, a row that is added to every row) is not packed again. */
 #include "strided.h"
 #include <string.h>
 
@@ -15,7 +15,7 @@ enum {
     TILE_COLUMNS = BLOCK / TILE_ROWS
 };
 
-/* ---- moving ------------------------------------------------------------------------------------- */
+/* ---- moving ------------------------------------------------------------------------------ */
 
 #define ALWAYS static inline __attribute__((always_inline))
 
@@ -42,8 +42,8 @@ static void move_row(int64_t size, int64_t n, char *y, int64_t ys, const char *x
         move_elements(1, n, y, ys, x, xs);
 }
 
-/* y[r][c] = x[c][r]: x is contiguous along r, y along c.  4 x 4 floats or 2 x 2 doubles at a time in
- * registers; a line of x is used up before the next one is touched. */
+/* y[r][c] = x[c][r]: x is contiguous along r, y along c.  4 x 4 floats or 2 x 2 doubles at a time
+ * in registers; a line of x is used up before the next one is touched. */
 typedef uint32_t quad __attribute__((vector_size(16)));
 typedef uint64_t pair __attribute__((vector_size(16)));
 #if defined(__clang__)
@@ -90,8 +90,7 @@ static void transpose(int64_t size, int64_t rows, int64_t columns, char *y, int6
         for (; r < rows; r++)
             move_row(size, step, y + (r * y_row + c) * size, 1, x + (c * x_row + r) * size, x_row);
     }
-    for (; c < columns; c++)
-        move_row(size, rows, y + c * size, y_row, x + c * x_row * size, 1);
+    for (; c < columns; c++) move_row(size, rows, y + c * size, y_row, x + c * x_row * size, 1);
 }
 
 /* y[...] = x[...] for a block of any number of dimensions, the last one fastest */
@@ -108,7 +107,7 @@ static void move(int64_t size, int ndim, const int64_t *extent, char *y, const i
     }
 }
 
-/* ---- cutting ------------------------------------------------------------------------------------ */
+/* ---- cutting ----------------------------------------------------------------------------- */
 
 /* How a kernel gets at an operand's part of a block. */
 enum { DIRECT, REPEATED, PACKED };
@@ -218,7 +217,7 @@ static void cut(cutting *c) {
     find_access(c);
 }
 
-/* ---- running ------------------------------------------------------------------------------------ */
+/* ---- running ----------------------------------------------------------------------------- */
 
 /* A buffer, and the block that it holds. */
 typedef struct {

@@ -1,5 +1,5 @@
 /* table.h: one table of kernels per (instruction set, dtype); door.c picks, isa/ fills.
- * Kernels see contiguous blocks only: strides, broadcasting and threads are the door's business.  */
+ * Kernels see contiguous blocks only: strides, broadcasting and threads are the door's business. */
 #ifndef MG_TABLE_H
 #define MG_TABLE_H
 #include "minigrad.h"
@@ -48,7 +48,8 @@ typedef struct {
 } mg_source;
 enum { MG_REPEAT = 64 };
 
-/* y[i] = op(x[0][i], ...).  stream: y is large and not read again soon, so write past the caches. */
+/* y[i] = op(x[0][i], ...).  stream: y is large and not read again soon, so write past the caches.
+ */
 typedef void mg_kernel(int64_t n, void *y, const mg_source *x, int stream);
 
 typedef struct {
@@ -79,7 +80,7 @@ typedef struct {
 /* The kernels in use for MG_F32 or MG_F64 (cpu.c); NULL for any other dtype. */
 const mg_table *mg_kernels(int dtype);
 
-/* ---- shared services (parallel.c, scratch.c) ----------------------------------------------- */
+/* ---- shared services (parallel.c, scratch.c) --------------------------------------------- */
 
 /* Call body(context, begin, end) for consecutive chunks that cover [0, n), each `grain` long (the
  * last one shorter).  The cut depends on n and grain alone, never on the number of threads, so a

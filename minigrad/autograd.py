@@ -55,17 +55,19 @@ class Tensor(core.Array):
     if TYPE_CHECKING:  # ops are attached by minigrad/ops/__init__.py
 
         def __getattr__(self, name: str) -> Any: ...
-
-        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = (
-            __rtruediv__
-        ) = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __lt__ = __le__ = __gt__ = __ge__ = (
-            lambda *_: Any
-        )
-
-        def __neg__(self) -> Tensor: ...
-        def __getitem__(self, key: Any) -> Tensor: ...
-
-    __hash__ = object.__hash__
+        def __getitem__(self, key: Any) -> Any: ...
+        def __setitem__(self, key: Any, value: Any) -> None: ...
+        def __neg__(self) -> Any: ...
+        def __add__(self, other: Any) -> Any: ...
+        def __radd__(self, other: Any) -> Any: ...
+        def __sub__(self, other: Any) -> Any: ...
+        def __rsub__(self, other: Any) -> Any: ...
+        def __mul__(self, other: Any) -> Any: ...
+        def __rmul__(self, other: Any) -> Any: ...
+        def __truediv__(self, other: Any) -> Any: ...
+        def __rtruediv__(self, other: Any) -> Any: ...
+        def __pow__(self, other: Any) -> Any: ...
+        def __matmul__(self, other: Any) -> Any: ...
 
     @property
     def requires_grad(self) -> bool:
@@ -113,7 +115,7 @@ class Tensor(core.Array):
 
     def detach(self) -> Tensor:
         """The same memory, not tracked."""
-        return core.alias(self)  # type: ignore[no-any-return]
+        return core.alias(self)
 
     def backward(
         self,
@@ -236,7 +238,7 @@ def op(forward: Callable[..., Any]) -> Any:
 
 def _record(rules: Rules, plan: Any, y: Any, args: Any, parents: Any) -> None:
     """Give the result y of an op its node; what it keeps is in the plan (see Rules.plan)."""
-    node = Node()
+    node: Any = Node()
     node.rules = rules
     node.parents = parents
     node.age = next_age()
@@ -314,7 +316,7 @@ def _roots(ys: Sequence[Tensor], gs: Sequence[Tensor | None]) -> dict[Any, Tenso
             g = core.from_numpy(np.ones(y.shape, y.dtype))
         elif (g.shape, g.dtype) != (y.shape, y.dtype):
             raise ValueError(f"gradient {core.describe(g)} for a tensor {core.describe(y)}")
-        roots[y.node] = roots[y.node] + g if y.node in roots else g  # type: ignore[operator]
+        roots[y.node] = roots[y.node] + g if y.node in roots else g
     return roots
 
 

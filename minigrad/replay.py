@@ -36,9 +36,9 @@ def replay(
             if node in targets:
                 found[node] = g
             rules, saved, waiting = node.rules, node.saved, None
+            rows: Any = ()
             if rules is None:  # a part: its gradient is an entry in that of the whole
                 waiting = _collect(node, g, grads)
-                rows = ()
             else:
                 if saved is None or last_write < node.age:
                     _check_saved(node)

@@ -121,7 +121,7 @@ class Run:
     """A training run: everything that the next step depends on.
 
     The time that it may take (--minutes) is turned into a number of steps, `total`, from the speed
-    so far, and again every REPLAN steps.  Between these moments nothing depends on the clock, and
+    so far, at first after every step, then every REPLAN steps.  Between these moments nothing depends on the clock, and
     with --steps or --epochs nothing ever does: the losses of a resumed run are those of one that
     never stopped, bit for bit.
     """
@@ -175,10 +175,12 @@ class Run:
             return max(1, round(o.epochs * len(self.text)))
         assert o.minutes is not None
         if self.step == 0:
-            return 1_000_000
-        speed = self.step / self.seconds if self.seconds else math.inf
-        left = o.minutes * 60 - self.seconds
-        return self.step + int(min(max(left, 0.0) * speed, 1e9))
+            return 1_000_000  # until the first step is done
+        speed = self.step / max(self.seconds, 1e-9)
+        # the last validation needs its time, too: as forward without backward, a third of a step's
+        validation = self.held_out.x.size / 3 * self.seconds / self.characters
+        left = o.minutes * 60 - self.seconds - validation
+        return self.step + int(max(left, 0.0) * speed)
 
     @property
     def finished(self) -> bool:
@@ -201,7 +203,7 @@ class Run:
         self.characters += x.size
         self.losses.append(loss)
         self.seconds += self.clock() - start
-        if o.minutes is not None and self.step % self.REPLAN == 0:
+        if o.minutes is not None and (self.step < self.REPLAN or self.step % self.REPLAN == 0):
             self.total = self.planned()
         return Step(self.step, loss, norm, rate, x.size)
 

@@ -1,4 +1,4 @@
-"""What all tests share: hypothesis profiles, the order of the files, fixtures that put things back."""
+"""What all tests share: hypothesis profiles, the order of the files, fixtures."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from hypothesis import HealthCheck, settings
 
 from minigrad import core
 
-# dev: a look while writing, other examples each time.  ci: more of them, and always the same ones, so
-# that a red run is red again.  No deadline: the machines that run this are shared.
+# dev: a look while writing, other examples each time.  ci: more of them, and always the same, so that
+# a red run is red again.  No deadline: the machines that run this are shared.
 _COMMON: dict[str, Any] = {
     "deadline": None,
-    # the fixtures below set something constant for the whole test, so one setup for all examples is fine
+    # the fixtures below set what is constant throughout a test: one setup serves all its examples
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 }
 settings.register_profile("dev", max_examples=8, **_COMMON)
 settings.register_profile("ci", max_examples=30, derandomize=True, database=None, **_COMMON)
-settings.register_profile("hunt", max_examples=1000, **_COMMON)  # for an hour, after a change to the tape
+settings.register_profile(
+    "hunt", max_examples=1000, **_COMMON
+)  # for an hour, after a change to the tape
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
 

@@ -1,14 +1,14 @@
 """Random operands for the tests: shapes, memory layouts, values away from kinks.
 
-Everything comes from one function, `pick(low, high)`, an integer with both ends included: hypothesis
-supplies it where failing cases should be made small, a seeded generator where many cases should be
-quick (`seeded`).  Values come from a generator whose seed was picked.
+Everything comes from one function, `pick(low, high)`, an integer with both ends included:
+hypothesis supplies it where failing cases should be made small, a seeded generator where many cases
+should be quick (`seeded`).  Values come from a generator whose seed was picked.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import numpy as np
 
@@ -34,7 +34,7 @@ POSITIVE = Domain(0.3, 3.0)
 
 @dataclass(frozen=True)
 class Grid:
-    """Values that never come closer than 0.1 to each other, nor to those of a grid with another phase.
+    """Values that come no closer than 0.1 to each other, nor to those of a grid of another phase.
 
     For ops that compare: maximum, clip, amax.
     """
@@ -59,11 +59,11 @@ class Draw:
         return options[self.pick(0, len(options) - 1)]
 
     def shape(self, low: int = 0, high: int = 3, *, least: int = 0, most: int = 3) -> Shape:
-        """`low` to `high` dimensions of size `least` to `most`: zero and one are sizes like others."""
+        """`low` to `high` dimensions of size `least` to `most`: 0 and 1 are sizes like others."""
         return tuple(self.pick(least, most) for _ in range(self.pick(low, high)))
 
     def broadcasting(self, count: int) -> list[Shape]:
-        """Shapes that broadcast: each lacks leading dimensions of a common one, or has 1 in others."""
+        """Shapes that broadcast: each lacks leading dimensions of a common one, or has 1 there."""
         whole = self.shape()
         shapes = []
         for _ in range(count):
@@ -90,7 +90,9 @@ class Draw:
             return np.array((places * domain.phases + domain.phase) * 0.1, float).reshape(shape)
         x = self.rng.uniform(domain.low, domain.high, shape)
         for hole in domain.holes:
-            x = np.where(abs(x - hole) < domain.gap, hole + np.where(x < hole, -1, 1) * domain.gap, x)
+            x = np.where(
+                abs(x - hole) < domain.gap, hole + np.where(x < hole, -1, 1) * domain.gap, x
+            )
         return np.asarray(x)
 
     def normal(self, *shape: int) -> Any:
@@ -105,7 +107,7 @@ class Draw:
         """Bools."""
         return np.asarray(self.rng.random(shape) < 0.5)
 
-    def laid_out(self, a: Any, how: Optional[int] = None) -> Any:
+    def laid_out(self, a: Any, how: int | None = None) -> Any:
         """The same values in memory that is in order (0), transposed (1), or has gaps (2)."""
         how = self.pick(0, 2) if how is None else how
         if how == 1:

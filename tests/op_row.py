@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from draw import Draw
 
@@ -19,7 +19,7 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Row:
-    """An op.  Arrays among the arguments that `sample` draws become tensors, int64 and bool ones too."""
+    """An op.  Arrays among the arguments that `sample` draws become tensors, of any type."""
 
     name: str  #: as exported; several rows may show different sides of one op
     f: Callable[..., Any]
@@ -29,7 +29,7 @@ class Row:
     differentiable: bool = True
     side: str = ""  #: which side of the op this row shows
     #: for elementwise ops: bounds of the error in ULP (float32, float64), for any input whatever
-    ulps: Optional[tuple[float, float]] = None
+    ulps: tuple[float, float] | None = None
     domains: tuple[Any, ...] = field(default=())
 
     @property

@@ -1,8 +1,8 @@
 """One row per op: how to call it, what it should give, where to draw its operands from.
 
-test_ops.py derives from this table the comparison with NumPy and with PyTorch, the gradient checks of
-first and second order; test_house.py fails where an op is missing from it.  To add an op, add a row.
-Here are the ops that compute; op_table_data.py has those that move data, and the losses.
+test_ops.py derives from this table the comparison with NumPy and with PyTorch, the gradient checks
+of first and second order; test_house.py fails where an op is missing from it.  To add an op, add a
+row.  Here are the ops that compute; op_table_data.py has those that move data, and the losses.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import minigrad
 from minigrad.ops import elementwise, linalg, reduce, rows
 
 # ---- elementwise ops -----------------------------------------------------------------------------
-# Bounds: 0.5 ULP where IEEE 754 rounds the exact result, the sum of the steps' errors where there are
-# several steps, otherwise what tests/c/ulp_sweep.c asserts of cextension/kernels/vmath.inc over all
+# Bounds: 0.5 ULP where IEEE 754 rounds the exact result, the sum of the steps' errors where there
+# are several steps, otherwise what tests/c/ulp_sweep.c asserts of cextension/kernels/vmath.inc over all
 # inputs.
 
 EXACT = (0.5, 0.5)
@@ -74,7 +74,9 @@ ROWS += [
         oracles.softplus,
         REAL,
         ulps=OTHER,
-        torch=lambda torch, x: torch.logaddexp(x, torch.zeros_like(x)),  # its softplus cuts off at 20
+        torch=lambda torch, x: torch.logaddexp(
+            x, torch.zeros_like(x)
+        ),  # its softplus cuts off at 20
     ),
     elementwise_row(
         minigrad.logsigmoid,
@@ -167,7 +169,7 @@ def _(d: Draw) -> Sample:
     return [d.mask(a), d.values(b), d.values(c)], {}
 
 
-@row(lambda x, low, high: minigrad.clip(x, low, high), oracles.clip, name="clip", side="numbers")
+@row(minigrad.clip, oracles.clip, name="clip", side="numbers")
 def _(d: Draw) -> Sample:
     low, high = d.choice((None, 0.33), (-0.52, None), (-0.72, 0.48))
     return [d.values(d.shape(), Grid()), low, high], {}
@@ -198,7 +200,7 @@ def _(d: Draw) -> Sample:
     return [d.values(d.shape())], {}
 
 
-# ---- reductions ------------------------------------------------------------------------------------
+# ---- reductions --------------------------------------------------------------------------------
 
 
 def _torch_dims(name: str) -> Any:
@@ -211,7 +213,9 @@ def _torch_dims(name: str) -> Any:
     return f
 
 
-def reduction_row(f: Any, oracle: Any, torch: Any, *, domain: Any = REAL, least: int = 0, **rest: Any) -> None:
+def reduction_row(
+    f: Any, oracle: Any, torch: Any, *, domain: Any = REAL, least: int = 0, **rest: Any
+) -> None:
     """A row for f(x, dim, keepdim)."""
 
     @row(f, oracle, torch, **rest)
@@ -223,8 +227,12 @@ def reduction_row(f: Any, oracle: Any, torch: Any, *, domain: Any = REAL, least:
 reduction_row(reduce.sum, oracles.reduction(np.sum), _torch_dims("sum"))
 reduction_row(reduce.mean, oracles.mean, _torch_dims("mean"))
 reduction_row(reduce.prod, oracles.reduction(np.prod), None)
-reduction_row(reduce.amax, oracles.reduction(np.max), _torch_dims("amax"), domain=Grid(), least=1, name="amax")
-reduction_row(reduce.amin, oracles.reduction(np.min), _torch_dims("amin"), domain=Grid(), least=1, name="amin")
+reduction_row(
+    reduce.amax, oracles.reduction(np.max), _torch_dims("amax"), domain=Grid(), least=1, name="amax"
+)
+reduction_row(
+    reduce.amin, oracles.reduction(np.min), _torch_dims("amin"), domain=Grid(), least=1, name="amin"
+)
 reduction_row(reduce.logsumexp, oracles.logsumexp, _torch_dims("logsumexp"))
 
 
@@ -238,7 +246,7 @@ def one_dim_row(f: Any, oracle: Any, torch: Any = "", **rest: Any) -> None:
 
 
 def _extreme(f: Any, arg: Any) -> Any:
-    def both(x: Any, dim: int, keepdim: bool) -> Any:  # noqa: FBT001
+    def both(x: Any, dim: int, keepdim: bool) -> Any:
         return f(x, axis=dim, keepdims=keepdim), arg(x, axis=dim, keepdims=keepdim)
 
     return both
@@ -251,7 +259,13 @@ one_dim_row(reduce.argmin, oracles.reduction(np.argmin), differentiable=False)
 one_dim_row(reduce.prod, oracles.reduction(np.prod), side="one")
 
 
-@row(lambda x: (reduce.max(x), reduce.min(x)), lambda x: (x.max(), x.min()), None, name="max", side="all")
+@row(
+    lambda x: (reduce.max(x), reduce.min(x)),
+    lambda x: (x.max(), x.min()),
+    None,
+    name="max",
+    side="all",
+)
 def _(d: Draw) -> Sample:
     return [d.values(d.shape(least=1), Grid())], {}
 
@@ -261,8 +275,14 @@ for _f in (reduce.var, reduce.std):
     @row(_f, getattr(oracles, _f.__name__), _torch_dims(_f.__name__))
     def _(d: Draw) -> Sample:
         s = d.shape(least=2)
-        x = d.values(s) + 3 * d.normal(*s) if s else d.values((2,))  # two equal ones: std has a kink
-        return [x], {"dim": d.dims(max(len(s), 1)), "correction": d.choice(0, 1), "keepdim": d.flag()}
+        x = (
+            d.values(s) + 3 * d.normal(*s) if s else d.values((2,))
+        )  # two equal ones: std has a kink
+        return [x], {
+            "dim": d.dims(max(len(s), 1)),
+            "correction": d.choice(0, 1),
+            "keepdim": d.flag(),
+        }
 
 
 @row(reduce.sum_to, oracles.sum_to, lambda _, x, to: x.sum_to_size(to))
@@ -295,7 +315,7 @@ def _(d: Draw) -> Sample:
     return [d.values(s), last, weight, bias], {}
 
 
-# ---- matrices ----------------------------------------------------------------------------------------
+# ---- matrices ----------------------------------------------------------------------------------
 
 
 @row(linalg.matmul, np.matmul)

@@ -16,7 +16,9 @@ from minigrad.ops import index, loss, shape
 
 def _factors(d: Draw, size: int) -> tuple[int, ...]:
     """A shape of this size, perhaps with a -1."""
-    to = d.choice((size,), (1, size), (size, 1, 1), *[(n, size // n) for n in (2, 3) if size % n == 0])
+    to = d.choice(
+        (size,), (1, size), (size, 1, 1), *[(n, size // n) for n in (2, 3) if size % n == 0]
+    )
     return (-1, *to[1:]) if size and d.flag() else to
 
 
@@ -26,7 +28,13 @@ def _(d: Draw) -> Sample:
     return [d.values(s), _factors(d, int(np.prod(s)))], {}
 
 
-@row(lambda x, *to: x.view(*to), lambda x, *to: x.reshape(to), lambda _, x, *to: x.view(to), name="reshape", side="view")
+@row(
+    lambda x, *to: x.view(*to),
+    lambda x, *to: x.reshape(to),
+    lambda _, x, *to: x.view(to),
+    name="reshape",
+    side="view",
+)
 def _(d: Draw) -> Sample:
     return [d.values((4, 3)), *d.choice((12,), (2, -1), (3, 2, 2))], {}
 
@@ -38,7 +46,10 @@ def _(d: Draw) -> Sample:
     return [d.values(s), first, d.pick(first, len(s) - 1)], {}
 
 
-@row(shape.squeeze, lambda x, dim=None: x if dim is not None and x.shape[dim] != 1 else np.squeeze(x, dim))
+@row(
+    shape.squeeze,
+    lambda x, dim=None: x if dim is not None and x.shape[dim] != 1 else np.squeeze(x, dim),
+)
 def _(d: Draw) -> Sample:
     s = d.shape(1, 3)
     return [d.values(s)], d.choice({}, {"dim": d.dim(len(s))})
@@ -69,7 +80,13 @@ def _(d: Draw) -> Sample:
     return [d.values(s), d.dim(len(s)), d.dim(len(s))], {}
 
 
-@row(lambda x: (x.T, x.t(), x.mT), lambda x: (x.T, x.T, x.T), lambda _, x: (x.T, x.t(), x.mT), name="transpose", side="short")
+@row(
+    lambda x: (x.T, x.t(), x.mT),
+    lambda x: (x.T, x.T, x.T),
+    lambda _, x: (x.T, x.t(), x.mT),
+    name="transpose",
+    side="short",
+)
 def _(d: Draw) -> Sample:
     return [d.values(d.shape(2, 2))], {}
 
@@ -110,8 +127,13 @@ def _(d: Draw) -> Sample:
     return [parts, dim], {}
 
 
-@row(lambda a, b: shape.cat([a, b, a, b * 0.5]), lambda a, b: np.concatenate([a, b, a, b / 2]), None,
-     name="cat", side="twice")  # fmt: skip
+@row(
+    lambda a, b: shape.cat([a, b, a, b * 0.5]),
+    lambda a, b: np.concatenate([a, b, a, b / 2]),
+    None,
+    name="cat",
+    side="twice",
+)
 def _(d: Draw) -> Sample:
     s = d.shape(1, 2)
     return [d.values(s), d.values(s)], {}
@@ -153,7 +175,7 @@ def _(d: Draw) -> Sample:
     return [d.values(s), d.dim(len(s))], {}
 
 
-# ---- indexing --------------------------------------------------------------------------------------
+# ---- indexing ----------------------------------------------------------------------------------
 
 
 def _item(x: Any, key: Any) -> Any:
@@ -180,7 +202,14 @@ def _(d: Draw) -> Sample:
     n, m = d.pick(1, 3), d.pick(1, 3)
     x = d.values((n, m, 2))
     i, j = d.integers(-n, n, (3,)), d.integers(-m, m, (2, 1))
-    keys = (i, (i, j), (slice(None), j), (Ellipsis, j, 1), (i, None, slice(0, 1)), (0, slice(None), d.integers(-2, 2, ())))
+    keys = (
+        i,
+        (i, j),
+        (slice(None), j),
+        (Ellipsis, j, 1),
+        (i, None, slice(0, 1)),
+        (0, slice(None), d.integers(-2, 2, ())),
+    )
     return [x, keys[d.pick(0, len(keys) - 1)]], {}
 
 
@@ -227,7 +256,7 @@ def _(d: Draw) -> Sample:
     return [d.values(s), dim, d.integers(0, s[dim], tuple(rows))], {}
 
 
-# ---- losses ----------------------------------------------------------------------------------------
+# ---- losses ------------------------------------------------------------------------------------
 
 
 def _functional(name: str) -> Any:
@@ -265,13 +294,21 @@ def _(d: Draw) -> Sample:
     return [x, target], options
 
 
-@row(loss.mse_loss, lambda x, t, reduction: oracles.reduced((x - t) ** 2, reduction), _functional("mse_loss"))
+@row(
+    loss.mse_loss,
+    lambda x, t, reduction: oracles.reduced((x - t) ** 2, reduction),
+    _functional("mse_loss"),
+)
 def _(d: Draw) -> Sample:
     s = d.shape(least=1)
     return [d.values(s), d.values(s)], {"reduction": d.choice("none", "sum", "mean")}
 
 
-@row(loss.l1_loss, lambda x, t, reduction: oracles.reduced(abs(x - t), reduction), _functional("l1_loss"))
+@row(
+    loss.l1_loss,
+    lambda x, t, reduction: oracles.reduced(abs(x - t), reduction),
+    _functional("l1_loss"),
+)
 def _(d: Draw) -> Sample:
     s = d.shape(least=1)
     return [d.values(s, Domain(-2, -0.1)), d.values(s, Domain(0.1, 2))], {
@@ -292,5 +329,3 @@ def _(d: Draw) -> Sample:
     if d.flag():
         options["pos_weight"] = Fixed(d.values(s[-1:], Domain(0.2, 2.0)))
     return [d.values(s, REAL), d.values(s, Domain(0.0, 1.0))], options
-
-

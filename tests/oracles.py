@@ -1,20 +1,20 @@
 """The equations of the ops in NumPy: slow, readable, in whatever precision the arguments have.
 
-The tests call them with `numpy.longdouble`, which has 64 significant bits on x86 and more on ARM Linux,
-so that what they give can count as exact beside float64.
+The tests call them with `numpy.longdouble`, which has 64 significant bits on x86 and more on ARM
+Linux, so that what they give can count as exact beside float64.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Optional, Union
+from typing import Any, Union
 
 import numpy as np
 
 Dim = Union[None, int, tuple[int, ...]]
 
 
-# ---- elementwise -----------------------------------------------------------------------------------
+# ---- elementwise -------------------------------------------------------------------------------
 
 
 def sign(x: Any) -> Any:
@@ -61,8 +61,8 @@ def erf(x: Any) -> Any:
 def gelu(x: Any) -> Any:
     """x Phi(x) = x erfc(a) / 2, a = -x/√2.
 
-    math.erfc sees a rounded a; its slope makes up for that.  From a = 10 on, where it is about to give
-    denormals, the asymptotic series e^(-a²)/(a √π) (1 - 1/(2a²) + 3/(2a²)² - 15/(2a²)³ …) to 1e-21.
+    math.erfc sees a rounded a; its slope makes up for that.  From a = 10 on, where it is about to
+    give denormals, the asymptotic series e^(-a²)/(a √π) (1 - 1/(2a²) + 3/(2a²)² - 15/(2a²)³ …) to 1e-21.
     """
     x = np.asarray(x)
     root_pi = np.sqrt(4 * np.arctan(x.dtype.type(1)))
@@ -90,7 +90,7 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
     return x if high is None else np.minimum(x, high)
 
 
-# ---- along dimensions ------------------------------------------------------------------------------
+# ---- along dimensions --------------------------------------------------------------------------
 
 
 def reduction(f: Any) -> Any:
@@ -98,7 +98,7 @@ def reduction(f: Any) -> Any:
     return lambda x, dim=None, keepdim=False: f(x, axis=dim if x.ndim else None, keepdims=keepdim)
 
 
-def mean(x: Any, dim: Dim = None, keepdim: bool = False) -> Any:  # noqa: FBT001, FBT002
+def mean(x: Any, dim: Dim = None, keepdim: bool = False) -> Any:
     """Σ x / n"""
     dim = dim if x.ndim else None
     with np.errstate(invalid="ignore"):
@@ -112,7 +112,7 @@ def sum_to(x: Any, to: tuple[int, ...]) -> Any:
     return x.sum(axis=tuple(d for d, n in enumerate(to) if n == 1), keepdims=True)
 
 
-def logsumexp(x: Any, dim: Dim = None, keepdim: bool = False) -> Any:  # noqa: FBT001, FBT002
+def logsumexp(x: Any, dim: Dim = None, keepdim: bool = False) -> Any:
     """log Σ e^x"""
     dim = dim if x.ndim else None
     with np.errstate(divide="ignore"):
@@ -122,7 +122,7 @@ def logsumexp(x: Any, dim: Dim = None, keepdim: bool = False) -> Any:  # noqa: F
     return y if keepdim else np.sum(y, axis=dim)
 
 
-def var(x: Any, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Any:  # noqa: FBT001, FBT002
+def var(x: Any, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Any:
     """Σ (x - mean)² / max(0, n - correction)"""
     dim = dim if x.ndim else None
     n = _length(x, dim)
@@ -136,7 +136,7 @@ def _length(x: Any, dim: Dim) -> int:
     return math.prod(x.shape[d] for d in axes)
 
 
-def std(x: Any, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Any:  # noqa: FBT001, FBT002
+def std(x: Any, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Any:
     """√var"""
     return np.sqrt(var(x, dim, correction, keepdim))
 
@@ -151,7 +151,9 @@ def log_softmax(x: Any, dim: int = -1) -> Any:
     return x - logsumexp(x, dim, keepdim=True)
 
 
-def layer_norm(x: Any, last: tuple[int, ...], weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+def layer_norm(
+    x: Any, last: tuple[int, ...], weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
     """(x - mean) / √(var + eps) weight + bias over the last dimensions"""
     axes = tuple(range(x.ndim - len(last), x.ndim))
     with np.errstate(invalid="ignore"):
@@ -167,7 +169,7 @@ def split(x: Any, size: Any, dim: int = 0) -> list[Any]:
     """x cut along `dim`"""
     if isinstance(size, int):
         size = [min(size, x.shape[dim] - i) for i in range(0, x.shape[dim], size)] or [0]
-    return list(np.split(x, np.cumsum(size)[:-1], axis=dim)) if len(size) else []
+    return list(np.split(x, np.cumsum(size)[:-1], axis=dim)) if size else []
 
 
 def chunk(x: Any, chunks: int, dim: int = 0) -> list[Any]:
@@ -185,7 +187,7 @@ def gather(x: Any, dim: int, index: Any) -> Any:
     return y
 
 
-# ---- losses ----------------------------------------------------------------------------------------
+# ---- losses ------------------------------------------------------------------------------------
 
 
 def reduced(loss: Any, reduction: str) -> Any:
@@ -200,9 +202,9 @@ def nll_loss(
     target: Any,
     ignore_index: int = -100,
     reduction: str = "mean",
-    weight: Optional[Any] = None,
+    weight: Any | None = None,
 ) -> Any:
-    """-weight[target] x[target] for x [N, C, d…] and target [N, d…]; the mean divides by the weights"""
+    """-weight[target] x[target], x [N, C, d…] and target [N, d…]; the mean divides by Σ weights"""
     loss, total = np.zeros(target.shape, x.dtype), x.dtype.type(0)
     for at in np.ndindex(target.shape):
         t = target[at]
@@ -222,7 +224,9 @@ def cross_entropy(x: Any, target: Any, weight: Any = None, **options: Any) -> An
     return nll_loss(log_softmax(x, 1 if x.ndim > 1 else 0), target, weight=weight, **options)
 
 
-def bce_with_logits(x: Any, t: Any, weight: Any = 1, reduction: str = "mean", pos_weight: Any = 1) -> Any:
+def bce_with_logits(
+    x: Any, t: Any, weight: Any = 1, reduction: str = "mean", pos_weight: Any = 1
+) -> Any:
     """-(p t log σ(x) + (1 - t) log(1 - σ(x)))"""
     loss = -(pos_weight * t * logsigmoid(x) + (1 - t) * logsigmoid(-x)) * weight
     return reduced(loss, reduction)

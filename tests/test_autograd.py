@@ -111,7 +111,7 @@ def test_nothing_recorded() -> None:
 
 def test_unused_input() -> None:
     x, y = leaf(1.0), leaf(2.0)
-    with pytest.raises(ValueError, match="input 1 was not used.*allow_unused"):
+    with pytest.raises(ValueError, match=r"input 1 was not used.*allow_unused"):
         minigrad.grad(x * 2, [x, y])
     dx, dy = minigrad.grad(x * 2, [x, y], allow_unused=True)
     assert dx is not None
@@ -122,12 +122,10 @@ def test_unused_input() -> None:
 def test_grad_of_a_result() -> None:
     x = leaf(1.0)
     y = x * 2
-    for wrong in ("assign", "requires"):
-        with pytest.raises(RuntimeError, match=r"leaf|detach"):
-            if wrong == "assign":
-                y.grad = minigrad.ones(1)
-            else:
-                y.requires_grad = False
+    with pytest.raises(RuntimeError, match="only a leaf"):
+        y.grad = minigrad.ones(1)
+    with pytest.raises(RuntimeError, match="detach"):
+        y.requires_grad = False
     assert y.grad is None
     with pytest.raises(ValueError, match=r"grad float32 \[2\] of a tensor float32 \[1\]"):
         x.grad = minigrad.ones(2)
@@ -139,7 +137,7 @@ def test_write_after_use() -> None:
     y = (w * w).sum() + (w * x).sum()
     with minigrad.no_grad():
         w.copy_(minigrad.zeros(2))
-    with pytest.raises(RuntimeError, match="written in place.*before"):
+    with pytest.raises(RuntimeError, match=r"written in place.*before"):
         y.backward()
     (w * w).sum().backward()  # a graph recorded after the write is whole
     assert w.grad is not None
@@ -182,7 +180,7 @@ def test_write_into_a_tracked_tensor() -> None:
             write()
 
 
-# ---- grad() ----------------------------------------------------------------------------------------
+# ---- grad() ------------------------------------------------------------------------------------
 
 
 def test_grad_of_intermediate_tensors() -> None:
@@ -374,7 +372,9 @@ def test_second_use_of_a_broadcast_operand() -> None:
     """The engine adds second contributions in place: that must undo broadcasting, too."""
     x = leaf(2.0)
     y = minigrad.ones(4, 1)
-    (x * y * 3.0 + y * x * x + x * minigrad.tensor([1, 2, 3])[:1] + x * 2 + x * True).sum().backward()
+    (
+        x * y * 3.0 + y * x * x + x * minigrad.tensor([1, 2, 3])[:1] + x * 2 + x * True
+    ).sum().backward()
     assert x.grad is not None
     np.testing.assert_allclose(x.grad.tolist(), [4 * (3 + 4 + 1 + 2 + 1)])
 
@@ -387,7 +387,7 @@ def test_columns_of_a_matrix() -> None:
     assert x.grad.tolist() == [[11.0, 2.0, 0.0, 3.0]] * 3
 
 
-# ---- size ------------------------------------------------------------------------------------------
+# ---- size --------------------------------------------------------------------------------------
 
 
 def test_long_chain() -> None:
@@ -441,7 +441,7 @@ def test_every_path_is_counted_once() -> None:
     assert x.grad.tolist() == [2.0**40]
 
 
-# ---- memory ------------------------------------------------------------------------------------------
+# ---- memory ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -547,7 +547,7 @@ def test_a_loop_of_training_does_not_grow() -> None:
     assert len(set(sizes[1:])) == 1
 
 
-# ---- ops of one's own --------------------------------------------------------------------------------
+# ---- ops of one's own --------------------------------------------------------------------------
 
 
 def test_own_op() -> None:
@@ -555,7 +555,7 @@ def test_own_op() -> None:
     def scaled(x: Any, factor: float = 2.0) -> Any:
         return core.binary("mul")(x, factor)
 
-    scaled.vjp(x=lambda g, factor: scaled(g, factor))
+    scaled.vjp(x=scaled)
     x = minigrad.tensor([1.0, -3.0], dtype=minigrad.float64, requires_grad=True)
     assert scaled(x).tolist() == [2.0, -6.0]
     assert minigrad.gradcheck(lambda x: scaled(x, factor=5.0), x)
@@ -620,7 +620,7 @@ def test_gradcheck_asks_for_float64() -> None:
 
 def test_gradcheck_refuses_random_functions() -> None:
     x = leaf(1.0, dtype=minigrad.float64)
-    with pytest.raises(RuntimeError, match="differs between two calls.*dropout"):
+    with pytest.raises(RuntimeError, match=r"differs between two calls.*dropout"):
         minigrad.gradcheck(lambda x: x * minigrad.rand(1, dtype=minigrad.float64), x)
 
 
@@ -631,14 +631,17 @@ def test_gradcheck_sees_through_detach() -> None:
 
 
 def test_gradcheck_kinds_of_inputs_and_outputs() -> None:
-    """Several outputs, nested; integers among both; no elements, no dimensions; transposed memory."""
+    """Nested outputs; integers; no elements, no dimensions; transposed memory."""
     x = minigrad.tensor(np.arange(6.0).reshape(2, 3) + 0.5, requires_grad=True)
     index = minigrad.tensor([0, 1])
 
     def f(x: Any, i: Any, y: Any) -> Any:
         return x[i] * y, (x.argmax(-1), [x.T @ x, x.sum()]), x[:0]
 
-    for y in (minigrad.tensor(2.0, dtype=minigrad.float64), minigrad.zeros(0, 1, 1, dtype=minigrad.float64)):
+    for y in (
+        minigrad.tensor(2.0, dtype=minigrad.float64),
+        minigrad.zeros(0, 1, 1, dtype=minigrad.float64),
+    ):
         assert minigrad.gradcheck(f, (x, index, y.requires_grad_()))
     turned = minigrad.from_numpy(np.arange(6.0).reshape(3, 2).T + 0.5).requires_grad_()
     before = turned.numpy().copy()
@@ -646,7 +649,7 @@ def test_gradcheck_kinds_of_inputs_and_outputs() -> None:
     np.testing.assert_array_equal(turned.numpy(), before)
 
 
-# ---- operands that do not go together ----------------------------------------------------------------
+# ---- operands that do not go together ----------------------------------------------------------
 
 
 def test_float32_and_float64_do_not_mix() -> None:

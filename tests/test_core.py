@@ -21,7 +21,7 @@ from minigrad.ops import loss, reduce, shape
 DTYPES = ("float32", "float64", "int64", "bool")
 
 
-# ---- copies ----------------------------------------------------------------------------------------
+# ---- copies ------------------------------------------------------------------------------------
 
 
 @given(data=st.data())
@@ -47,7 +47,9 @@ def test_conversions(source: str, target: str, n: int) -> None:
     np.testing.assert_array_equal(y.numpy(), x.astype(target))
     # a transposed copy, whose blocks do not divide it
     square = np.arange(53 * 37).reshape(53, 37).astype(source)
-    np.testing.assert_array_equal(minigrad.from_numpy(square.T).to(np.dtype(target)).numpy(), square.T.astype(target))
+    np.testing.assert_array_equal(
+        minigrad.from_numpy(square.T).to(np.dtype(target)).numpy(), square.T.astype(target)
+    )
 
 
 def test_views_share_memory_and_keep_it_alive() -> None:
@@ -76,12 +78,17 @@ def test_from_numpy_copies_what_it_must() -> None:
     np.testing.assert_array_equal((minigrad.from_numpy(record["b"]) + 1.0).numpy(), [1, 1, 1])
     assert minigrad.from_numpy(np.int8([1, -2])).dtype == np.int64
     assert minigrad.from_numpy(np.float16([1, -2])).dtype == np.float32
-    for unfit in (np.array(["a"]), np.array([1j]), np.array([None]), np.array(["2020-01-01"], "M8[D]")):
+    for unfit in (
+        np.array(["a"]),
+        np.array([1j]),
+        np.array([None]),
+        np.array(["2020-01-01"], "M8[D]"),
+    ):
         with pytest.raises(TypeError, match="no tensor of"):
             minigrad.from_numpy(unfit)
 
 
-# ---- sizes -----------------------------------------------------------------------------------------
+# ---- sizes -------------------------------------------------------------------------------------
 
 
 def test_too_much_is_a_memory_error() -> None:
@@ -91,7 +98,9 @@ def test_too_much_is_a_memory_error() -> None:
         lambda: minigrad.ones(1).expand(1 << 50) + 1.0,
         lambda: minigrad.ones(1 << 20, 1) @ minigrad.ones(1, 1).expand(1, 1 << 40),
         lambda: minigrad.ones(1).expand(1 << 45).clone(),
-        lambda: core.scatter_add(minigrad.empty(1 << 58, 4), minigrad.zeros(1, dtype=minigrad.int64), minigrad.ones(1, 4)),
+        lambda: core.scatter_add(
+            minigrad.empty(1 << 58, 4), minigrad.zeros(1, dtype=minigrad.int64), minigrad.ones(1, 4)
+        ),
     ):
         with pytest.raises(MemoryError):
             make()
@@ -108,7 +117,7 @@ def test_sizes_beyond_64_bits() -> None:
 def test_odd_shapes() -> None:
     for wrong in ((-1,), (2, -3)):
         for make in (minigrad.zeros, minigrad.empty, minigrad.ones, minigrad.randn):
-            with pytest.raises(ValueError, match="."):
+            with pytest.raises(ValueError, match="negative"):
                 make(*wrong)
     with pytest.raises((TypeError, ValueError)):
         minigrad.zeros(2.5)
@@ -139,7 +148,11 @@ def test_reductions_of_nothing() -> None:
             f(x, 1)
 
 
-# ---- arguments that make no sense ------------------------------------------------------------------
+def classes(*values: int) -> Any:
+    return minigrad.tensor(list(values))
+
+
+# ---- arguments that make no sense --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -168,13 +181,13 @@ def test_reductions_of_nothing() -> None:
         (lambda x: x.split(0), ValueError, "at least 1"),
         (lambda x: x.chunk(0), ValueError, "at least 1"),
         (lambda x: shape.cat([x, x.T]), ValueError, r"cat: float32 \[2, 3\] and float32 \[3, 2\]"),
-        (lambda x: shape.cat([]), ValueError, "at least one"),
+        (lambda _: shape.cat([]), ValueError, "at least one"),
         (lambda x: shape.stack([x, x[0]]), ValueError, "stack"),
         (lambda x: shape.cat([x, x.double()]), ValueError, "float64"),
         (lambda x: x @ 2.0, ValueError, "matmul"),
         (lambda x: x @ x, ValueError, r"matmul: \[2, 3\] @ \[2, 3\]"),
         (lambda x: x.item(), ValueError, "6 elements"),
-        (lambda x: bool(x), ValueError, "6 elements"),
+        (bool, ValueError, "6 elements"),
         (lambda x: x.to(np.complex64), TypeError, "float32, float64, int64 and bool"),
         (lambda x: minigrad.take(x, x), TypeError, "indices must be int64"),
         (lambda x: x.gather(1, minigrad.tensor([[3]])), IndexError, "index 3"),
@@ -187,22 +200,22 @@ def test_reductions_of_nothing() -> None:
         (lambda x: minigrad.gelu(x, approximate="erf"), ValueError, "'none' or 'tanh'"),
         (lambda x: loss.mse_loss(x, x, reduction="avg"), ValueError, "'mean', 'sum' or 'none'"),
         (lambda x: loss.mse_loss(x, x.T), ValueError, r"\[2, 3\] and target \[3, 2\]"),
-        (lambda x: loss.cross_entropy(x, minigrad.tensor([0, 3])), IndexError, r"index 3 at position \[1\]"),
+        (lambda x: loss.cross_entropy(x, classes(0, 3)), IndexError, r"index 3 at position \[1\]"),
         (lambda x: loss.cross_entropy(x, minigrad.tensor([0, -1])), IndexError, "index -1"),
         (lambda x: loss.cross_entropy(x, minigrad.tensor([0.0, 1.0])), TypeError, "int64"),
-        (lambda x: loss.cross_entropy(x, minigrad.tensor([0, 1, 2])), ValueError, r"\[2, 3\].*\[3\]"),
+        (lambda x: loss.cross_entropy(x, classes(0, 1, 2)), ValueError, r"\[2, 3\].*\[3\]"),
         (lambda x: loss.nll_loss(x, minigrad.tensor([0, 3])), IndexError, "index 3"),
         (lambda x: loss.nll_loss(x, minigrad.tensor([0, 1, 2])), ValueError, r"."),
-        (lambda x: minigrad.tensor([[1.0], [1.0, 2.0]]), ValueError, "."),
+        (lambda _: minigrad.tensor([[1.0], [1.0, 2.0]]), ValueError, "."),
         (lambda x: x.copy_(minigrad.ones(4)), ValueError, r"\[4\]"),
         (lambda x: x.__setitem__((0, 5), 1.0), IndexError, "index 5"),
         (lambda x: x.__setitem__(0, minigrad.ones(4)), ValueError, r"\[4\]"),
-        (lambda x: x.to(minigrad.int64).sigmoid().mean(0, keepdim=2).tolist and x.long().mean(), TypeError, "float"),
+        (lambda x: x.long().mean(), TypeError, "float"),
         (lambda x: (x > 0).logsumexp(), TypeError, "float"),
-        (lambda x: core.use_isa("mmx"), ValueError, "'mmx'.*baseline"),
-        (lambda x: core.use_isa(""), ValueError, "instruction set"),
-        (lambda x: core.set_num_threads(0), ValueError, "from 1 on"),
-        (lambda x: core.set_num_threads(-3), ValueError, "-3"),
+        (lambda _: core.use_isa("mmx"), ValueError, "'mmx'.*baseline"),
+        (lambda _: core.use_isa(""), ValueError, "instruction set"),
+        (lambda _: core.set_num_threads(0), ValueError, "from 1 on"),
+        (lambda _: core.set_num_threads(-3), ValueError, "-3"),
     ],
 )  # fmt: skip
 def test_nonsense_is_an_exception(call: Any, error: Any, words: str) -> None:
@@ -219,11 +232,14 @@ def test_indices_are_checked_before_any_write() -> None:
             minigrad.take(table, minigrad.tensor([0, bad]))
     with pytest.raises(IndexError):
         minigrad.take(minigrad.zeros(0, 2), minigrad.tensor([0]))
-    assert minigrad.take(minigrad.zeros(0, 2), minigrad.zeros(0, dtype=minigrad.int64)).shape == (0, 2)
+    assert minigrad.take(minigrad.zeros(0, 2), minigrad.zeros(0, dtype=minigrad.int64)).shape == (
+        0,
+        2,
+    )
 
 
 def test_in_place_sums_refuse_what_does_not_fit() -> None:
-    """add_into and muladd_into hand C the memory to write to: shapes and types are checked first."""
+    """add_into and muladd_into hand C memory to write to: shapes and types are checked first."""
     y = minigrad.zeros(2, 1)
     with pytest.raises(ValueError, match="add"):
         core.add_into(y, minigrad.ones(2, 1, dtype=minigrad.float64))
@@ -233,7 +249,7 @@ def test_in_place_sums_refuse_what_does_not_fit() -> None:
         core.add_into(minigrad.zeros(3, 2)[:, 1], minigrad.ones(3))
 
 
-# ---- the special values of what is reduced -----------------------------------------------------------
+# ---- the special values of what is reduced -----------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [1, 7, 16, 33, 200])
@@ -262,9 +278,13 @@ def test_nan_and_infinity_in_reductions(n: int, dtype: str, isa: str) -> None:
 def test_infinities_in_logsumexp_and_softmax(dtype: str, isa: str) -> None:
     del isa
     inf = math.inf
-    x = minigrad.tensor([[-inf] * 3, [inf, 0, 1], [-inf, 0.0, -inf], [1e30, 1e30, -1e30]], dtype=dtype)
+    x = minigrad.tensor(
+        [[-inf] * 3, [inf, 0, 1], [-inf, 0.0, -inf], [1e30, 1e30, -1e30]], dtype=dtype
+    )
     log_2 = np.log(np.array(2, dtype))
-    np.testing.assert_array_equal(x.logsumexp(1).numpy(), np.array([-inf, inf, 0, 1e30 + log_2], dtype))
+    np.testing.assert_array_equal(
+        x.logsumexp(1).numpy(), np.array([-inf, inf, 0, 1e30 + log_2], dtype)
+    )
     y = x.softmax(1).numpy()
     assert np.isnan(y[0]).all()
     assert np.isnan(y[1]).any()
@@ -272,7 +292,9 @@ def test_infinities_in_logsumexp_and_softmax(dtype: str, isa: str) -> None:
     np.testing.assert_array_equal(x[2].log_softmax(0).numpy(), [-inf, 0, -inf])
 
 
-@pytest.mark.parametrize("shape_", [(100_003,), (3, 40_000, 2), (5000, 17), (17, 5000), (2, 3, 9000)])
+@pytest.mark.parametrize(
+    "shape_", [(100_003,), (3, 40_000, 2), (5000, 17), (17, 5000), (2, 3, 9000)]
+)
 def test_large_reductions(shape_: tuple[int, ...], dtype: str) -> None:
     """Sizes beyond the blocks that the kernels cut: n ε Σ|x| bounds any order of summing, and the
     kernels' blocks keep the error far below: 100 ε Σ|x|."""
@@ -338,7 +360,7 @@ def test_mean_over_no_targets_is_nan() -> None:
         assert f(x, ignored, reduction="sum").item() == 0.0
 
 
-# ---- memory, threads, instruction sets -------------------------------------------------------------
+# ---- memory, threads, instruction sets ---------------------------------------------------------
 
 
 def test_blocks_are_reused() -> None:
@@ -382,7 +404,9 @@ def test_instruction_sets() -> None:
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **environment}
-    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -406,7 +430,7 @@ def test_the_environment_chooses() -> None:
         assert done.stdout.split() == [name, "3"], done.stderr
 
 
-# ---- making tensors ----------------------------------------------------------------------------------
+# ---- making tensors ----------------------------------------------------------------------------
 
 
 def test_types_of_new_tensors() -> None:
@@ -430,7 +454,9 @@ def test_types_of_new_tensors() -> None:
         assert x.dtype == dtype
     minigrad.set_default_dtype(f64)
     try:
-        assert minigrad.tensor(1.0).dtype == minigrad.zeros(1).dtype == minigrad.randn(1).dtype == f64
+        assert (
+            minigrad.tensor(1.0).dtype == minigrad.zeros(1).dtype == minigrad.randn(1).dtype == f64
+        )
     finally:
         minigrad.set_default_dtype(f32)
     with pytest.raises(TypeError, match="float32 or float64"):
@@ -440,8 +466,16 @@ def test_types_of_new_tensors() -> None:
 def test_random_numbers_repeat() -> None:
     minigrad.manual_seed(3)
     state = minigrad.get_rng_state()
-    first = [minigrad.randn(4).tolist(), minigrad.rand(2, 2).tolist(), minigrad.randperm(5).tolist()]
+    first = [
+        minigrad.randn(4).tolist(),
+        minigrad.rand(2, 2).tolist(),
+        minigrad.randperm(5).tolist(),
+    ]
     minigrad.manual_seed(3)
-    assert first == [minigrad.randn(4).tolist(), minigrad.rand(2, 2).tolist(), minigrad.randperm(5).tolist()]
+    assert first == [
+        minigrad.randn(4).tolist(),
+        minigrad.rand(2, 2).tolist(),
+        minigrad.randperm(5).tolist(),
+    ]
     minigrad.set_rng_state(state)
     assert first[0] == minigrad.randn(4).tolist()

@@ -28,7 +28,9 @@ def test_docstrings(name: str) -> None:
 def test_some_docstrings_have_examples() -> None:
     """The test above would pass if nothing were found."""
     finder = doctest.DocTestFinder()
-    tests = [t for name in MODULES for t in finder.find(importlib.import_module(name)) if t.examples]
+    tests = [
+        t for name in MODULES for t in finder.find(importlib.import_module(name)) if t.examples
+    ]
     assert len(tests) >= 5
 
 

@@ -1,4 +1,4 @@
-"""Every op of op_table.py: values against NumPy, derivatives against differences, both against PyTorch."""
+"""Every op: values against NumPy, derivatives against differences, both against PyTorch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from op_row import Fixed, Row
 from op_table import ROWS
 
 import minigrad
-from minigrad import Tensor, core
+from minigrad import Tensor
 
 WIDE = np.longdouble
 every_row = pytest.mark.parametrize("row", ROWS, ids=[r.id for r in ROWS])
@@ -48,11 +48,13 @@ def cast(a: Any, dtype: str) -> Any:
     return a.astype(dtype) if a.dtype == np.float64 else a
 
 
-def inputs(draw: Draw, dtype: str, *, grad: bool = False) -> tuple[Callable[[Any, bool], Any], list[Tensor]]:
+def inputs(
+    draw: Draw, dtype: str, *, grad: bool = False
+) -> tuple[Callable[[Any, bool], Any], list[Tensor]]:
     """(array -> tensor in some memory layout, where the tensors that want gradients are listed)"""
     tracked: list[Tensor] = []
 
-    def array(a: Any, wanted: bool) -> Tensor:  # noqa: FBT001
+    def array(a: Any, wanted: bool) -> Tensor:
         x = minigrad.from_numpy(draw.laid_out(cast(a, dtype)))
         if grad and wanted:
             tracked.append(x.requires_grad_())
@@ -82,7 +84,7 @@ def agree(y: Any, expected: Any, dtype: str, digits: float = 64) -> None:
     np.testing.assert_allclose(y.astype(WIDE), expected, rtol=0, atol=bound)
 
 
-# ---- values ----------------------------------------------------------------------------------------
+# ---- values ------------------------------------------------------------------------------------
 
 
 @every_row
@@ -119,7 +121,18 @@ def spread(draw: Draw, n: int, dtype: str, domain: Any) -> Any:
     signs = draw.rng.choice([-1.0, 1.0], n)
     tiny, most = info.smallest_subnormal, info.max
     special = [0.0, -0.0, np.inf, -np.inf, np.nan, tiny, -tiny, info.tiny, -info.tiny, most, -most]
-    special += [1.0, -1.0, 0.5, 2.0, 3.0, -2.0, -3.0, info.tiny - tiny, 1 + info.eps, 1 - info.epsneg]
+    special += [
+        1.0,
+        -1.0,
+        0.5,
+        2.0,
+        3.0,
+        -2.0,
+        -3.0,
+        info.tiny - tiny,
+        1 + info.eps,
+        1 - info.epsneg,
+    ]
     with np.errstate(all="ignore"):
         parts = (
             draw.rng.uniform(low, high, n),
@@ -132,7 +145,7 @@ def spread(draw: Draw, n: int, dtype: str, domain: Any) -> Any:
 
 
 def ulps(y: Any, exact: Any) -> Any:
-    """|y - exact| in units in the last place of `exact`, 0 where both are the same infinity or NaN."""
+    """|y - exact| in units in the last place of `exact`, 0 if both are the same infinity or NaN."""
     rounded = exact.astype(y.dtype)  # overflows to infinity where the exact result does
     same = (y == rounded) | (np.isnan(y) & np.isnan(rounded))
     info = np.finfo(y.dtype)
@@ -144,12 +157,22 @@ def ulps(y: Any, exact: Any) -> Any:
 
 
 #: Rows whose zeros may have either sign: maximum(0, -0) and the like, and 0 · (-1) by another way.
-EITHER_ZERO = {"logsigmoid", "sign", "relu", "maximum", "minimum", "clip", "leaky_relu", "elu", "gelu"}
+EITHER_ZERO = {
+    "logsigmoid",
+    "sign",
+    "relu",
+    "maximum",
+    "minimum",
+    "clip",
+    "leaky_relu",
+    "elu",
+    "gelu",
+}
 
 
 @elementwise_rows
 def test_any_float(row: Row, dtype: str, isa: str) -> None:
-    """NaN, infinities, zeros, denormals and all the rest: within the bound on each instruction set."""
+    """NaN, infinities, zeros, denormals and all the rest: within bounds on each instruction set."""
     del isa
     draw = seeded(0)
     n = 20_000
@@ -190,12 +213,20 @@ def test_place_and_layout_change_nothing(row: Row, dtype: str, isa: str) -> None
     cube, tensor = whole.reshape(10, 4, 25), [a.reshape(10, 4, 25) for a in args]
     np.testing.assert_array_equal(bits(*(a.T for a in tensor)), cube.T)
     np.testing.assert_array_equal(bits(*(a.swapaxes(0, 1) for a in tensor)), cube.swapaxes(0, 1))
-    np.testing.assert_array_equal(bits(*(a[1::2, ::3, 2::2] for a in tensor)), cube[1::2, ::3, 2::2])
+    np.testing.assert_array_equal(
+        bits(*(a[1::2, ::3, 2::2] for a in tensor)), cube[1::2, ::3, 2::2]
+    )
     mixed = [a if i % 2 else np.array(a.T).T for i, a in enumerate(tensor)]  # strides that differ
     np.testing.assert_array_equal(bits(*mixed), cube)
     if len(args) > 1:
         a, b, *rest = tensor
-        for x, y in ((a, b[:, :1, :]), (a[:1], b), (a[..., :1], b[:, :1]), (a[0, 0], b), (a[0, 0, 0], b)):
+        for x, y in (
+            (a, b[:, :1, :]),
+            (a[:1], b),
+            (a[..., :1], b[:, :1]),
+            (a[0, 0], b),
+            (a[0, 0, 0], b),
+        ):
             full = [np.array(v) for v in np.broadcast_arrays(x, y)]
             np.testing.assert_array_equal(bits(x, y, *rest), bits(*full, *rest))
 
@@ -221,7 +252,7 @@ def test_integers_mix_with_floats(dtype: str) -> None:
     assert (counts / 2).dtype == minigrad.float32
 
 
-# ---- derivatives -----------------------------------------------------------------------------------
+# ---- derivatives -------------------------------------------------------------------------------
 
 
 @differentiable_rows
@@ -243,13 +274,15 @@ def check_gradient(check: Any, row: Row, data: Any) -> None:
     sample = row.sample(draw)
     array, tracked = inputs(draw, "float64", grad=True)
     args, options = converted(sample, array)
-    # eps 1e-6, values up to 3 and derivatives up to some 50: differences err by about 1e-9, the default
-    # tolerance is far above that and far below a wrong factor.
+    # eps 1e-6, values up to 3 and derivatives up to some 50: differences err by about 1e-9.  The
+    # default tolerance is far above that and far below a wrong factor.
     check(lambda *_: row.f(*args, **options), tracked)
 
 
-THIRD = {"exp", "log", "sin", "sigmoid", "tanh", "gelu", "softplus", "pow", "div", "mul", "matmul", "prod",
-         "logsumexp", "softmax", "log_softmax", "layer_norm", "var", "cross_entropy", "sqrt"}  # fmt: skip
+THIRD = (
+    "exp log sin sqrt sigmoid tanh gelu softplus pow div mul matmul prod logsumexp softmax "
+    "log_softmax layer_norm var cross_entropy"
+).split()
 
 
 @pytest.mark.parametrize("row", [r for r in ROWS if r.name in THIRD], ids=lambda r: r.id)
@@ -271,7 +304,7 @@ def test_third_gradient(row: Row) -> None:
         minigrad.gradgradcheck(slope, tracked)
 
 
-# ---- PyTorch ---------------------------------------------------------------------------------------
+# ---- PyTorch -----------------------------------------------------------------------------------
 
 
 @every_row
@@ -282,14 +315,17 @@ def test_same_as_pytorch(row: Row, dtype: str) -> None:
     torch = pytest.importorskip("torch")
     f = row.torch
     if isinstance(f, str):
-        f = lambda torch, *args, **options: getattr(torch, row.torch)(*args, **options)  # noqa: E731
+
+        def f(torch: Any, *args: Any, **options: Any) -> Any:
+            return getattr(torch, row.torch)(*args, **options)
+
     for seed in range(30):
         draw = seeded(seed)
         sample = row.sample(draw)
         array, ours = inputs(draw, dtype, grad=row.differentiable)
         theirs: list[Any] = []
 
-        def foreign(a: Any, wanted: bool, theirs: Any = theirs) -> Any:  # noqa: FBT001
+        def foreign(a: Any, wanted: bool, theirs: Any = theirs) -> Any:
             x = torch.tensor(cast(a, dtype))
             if row.differentiable and wanted:
                 theirs.append(x.requires_grad_())
@@ -297,7 +333,10 @@ def test_same_as_pytorch(row: Row, dtype: str) -> None:
 
         results, expected = call(row.f, sample, array), call(f, sample, foreign, torch)
         assert len(results) == len(expected)
-        total, torch_total = minigrad.tensor(0.0, dtype=dtype), torch.tensor(0.0, dtype=getattr(torch, dtype))
+        total, torch_total = (
+            minigrad.tensor(0.0, dtype=dtype),
+            torch.tensor(0.0, dtype=getattr(torch, dtype)),
+        )
         for y, e in zip(results, expected):
             agree(y, e.detach().numpy(), dtype)
             if y.requires_grad:
@@ -311,4 +350,6 @@ def test_same_as_pytorch(row: Row, dtype: str) -> None:
         for x, t in zip(ours, theirs):
             # both sides round, and gradients have more steps than values: 1000 ε
             zero = np.zeros(x.shape)
-            agree(zero if x.grad is None else x.grad, zero if t.grad is None else t.grad, dtype, 1000)
+            agree(
+                zero if x.grad is None else x.grad, zero if t.grad is None else t.grad, dtype, 1000
+            )

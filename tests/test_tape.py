@@ -1,8 +1,8 @@
 """The tape against a naive one on random graphs.
 
-The naive tape is this file's `Value`: NumPy arrays, local derivatives as closures, and the definition
-of the derivative as a recursion, d loss/d x = Σ over the uses u of x: pull_u(d loss/d u).  It shares
-neither an order of evaluation nor a rule nor a line with minigrad's.
+The naive tape is this file's `Value`: NumPy arrays, local derivatives as closures, and the
+definition of the derivative as a recursion, d loss/d x = Σ over the uses u of x: pull_u(d loss/d u).
+It shares neither an order of evaluation nor a rule nor a line with minigrad's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad
-
 
 LEAVES = 3
 
@@ -64,9 +63,11 @@ UNARY: dict[str, tuple[Any, Any]] = {
     "twice": (lambda x: Value(2 * x.a, (x, lambda g: 2 * g)), lambda x: x * 2.0),
     "total": (lambda x: Value(x.a.sum(), (x, lambda g: g * np.ones_like(x.a))), lambda x: x.sum()),
     "rows": (
-        lambda x: Value(x.a.sum(-1, keepdims=True), (x, lambda g: g * np.ones_like(x.a)))
-        if x.a.ndim
-        else x,
+        lambda x: (
+            Value(x.a.sum(-1, keepdims=True), (x, lambda g: g * np.ones_like(x.a)))
+            if x.a.ndim
+            else x
+        ),
         lambda x: x.sum(-1, keepdim=True) if x.ndim else x,
     ),
     "flat": (
@@ -75,23 +76,29 @@ UNARY: dict[str, tuple[Any, Any]] = {
     ),
     "turned": (lambda x: Value(x.a.T, (x, lambda g: g.T)), lambda x: x.T),
     "first": (
-        lambda x: Value(x.a[:1], (x, lambda g: placed(g, x.a.shape, slice(0, 1)))) if x.a.ndim else x,
+        lambda x: (
+            Value(x.a[:1], (x, lambda g: placed(g, x.a.shape, slice(0, 1)))) if x.a.ndim else x
+        ),
         lambda x: x[:1] if x.ndim else x,
     ),
     "last": (
-        lambda x: Value(x.a[..., -1], (x, lambda g: placed(g, x.a.shape, (..., -1))))
-        if x.a.ndim
-        else x,
+        lambda x: (
+            Value(x.a[..., -1], (x, lambda g: placed(g, x.a.shape, (..., -1)))) if x.a.ndim else x
+        ),
         lambda x: x[..., -1] if x.ndim else x,
     ),
     "picked": (
-        lambda x: Value(x.a[[0, -1, 0]], (x, lambda g: placed(g, x.a.shape, [0, -1, 0])))
-        if x.a.ndim
-        else x,
+        lambda x: (
+            Value(x.a[[0, -1, 0]], (x, lambda g: placed(g, x.a.shape, [0, -1, 0])))
+            if x.a.ndim
+            else x
+        ),
         lambda x: x[[0, -1, 0]] if x.ndim else x,
     ),
     "tail": (  # the second of two parts, the first unused
-        lambda x: Value(x.a[1:], (x, lambda g: placed(g, x.a.shape, slice(1, None)))) if x.a.ndim else x,
+        lambda x: (
+            Value(x.a[1:], (x, lambda g: placed(g, x.a.shape, slice(1, None)))) if x.a.ndim else x
+        ),
         lambda x: x.split([1, x.shape[0] - 1])[1] if x.ndim else x,
     ),
     "stacked": (
@@ -108,7 +115,9 @@ BINARY: dict[str, tuple[Any, Any]] = {
     ),
     "larger": (
         lambda x, y: Value(
-            np.maximum(x.a, y.a), (x, lambda g: g * _share(x.a, y.a)), (y, lambda g: g * _share(y.a, x.a))
+            np.maximum(x.a, y.a),
+            (x, lambda g: g * _share(x.a, y.a)),
+            (y, lambda g: g * _share(y.a, x.a)),
         ),
         minigrad.maximum,
     ),
@@ -156,8 +165,8 @@ def extend(nodes: list[Any], step: Step, tape: int) -> None:
 def build(draw: Draw) -> tuple[list[Value], list[Any], list[Step]]:
     """A random graph on both tapes: all its nodes, the first LEAVES of them leaves, and its steps.
 
-    Steps go on from any earlier node: there is fan-out, x * x, dead branches.  The last step makes a
-    scalar of some of the nodes: the loss.
+    Steps go on from any earlier node: there is fan-out, x * x, dead branches.  The last step
+    makes a scalar of some of the nodes: the loss.
     """
     shapes = ((), (3,), (2, 3), (2, 1), (1, 3), (3, 2), (3, 3))
     values = [Value(draw.values(draw.choice(*shapes))) for _ in range(LEAVES)]
@@ -174,7 +183,9 @@ def build(draw: Draw) -> tuple[list[Value], list[Any], list[Step]]:
         if name in BINARY and not fits(name, values[i], values[j]):
             name = draw.choice(*UNARY)
         x = values[i].a
-        if name not in BINARY and (x.size > 100 or x.ndim > 3 or (name == "tail" and x.shape[:1] == (1,))):
+        if name not in BINARY and (
+            x.size > 100 or x.ndim > 3 or (name == "tail" and x.shape[:1] == (1,))
+        ):
             name = "total"
         add(name, i, j)
         if abs(values[-1].a).max(initial=0) > 30:  # keep rounding errors comparable

@@ -60,8 +60,9 @@ def reduce(op: str, x: Any, axes: Shape, parameter: float = 0.0) -> Any:
         if op not in ("sum", "prod", "max", "min", "argmax", "argmin"):
             raise TypeError(f"{op}: {describe(x)}: a float tensor is needed")
         a = np.asarray(x)
-        over = axes[0] if op in ("argmax", "argmin") and kept and axes else axes
-        over = None if op in ("argmax", "argmin") and not kept else over
+        over: Any = axes
+        if op.startswith("arg"):  # one axis, or all
+            over = axes[0] if kept and axes else None
         return from_numpy(np.asarray(getattr(np, op)(a, axis=over)))
     # C reduces the middle of [outer, length, inner]: bring the axes together where they are not.
     first = axes[0] if axes else len(x.shape)

@@ -34,7 +34,7 @@ MAP, ZIP, CMP, SEL = (numbers(kind) for kind in ("map", "zip", "cmp", "sel"))
 _map, _zip, _select, _new = lib.mg_map, lib.mg_zip, lib.mg_select, array._new
 
 # NumPy's functions for integers; the ops that are not listed give floats.
-_INTEGER = dict(
+_INTEGER: dict[str, Any] = dict(
     neg=np.negative, abs=np.absolute, sign=np.sign, square=np.square,
     add=np.add, sub=np.subtract, mul=np.multiply, maximum=np.maximum, minimum=np.minimum,
     eq=np.equal, ne=np.not_equal, lt=np.less, le=np.less_equal, gt=np.greater, ge=np.greater_equal,

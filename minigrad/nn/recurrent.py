@@ -116,7 +116,7 @@ class Stack(Module):
     @property
     def output_size(self) -> int:
         """The width of y: that of the topmost layer."""
-        return self.layers[-1].output_size  # type: ignore[no-any-return]
+        return self.layers[-1].output_size
 
     def forward(self, x: Tensor, state: Any = None, lengths: Any = None) -> tuple[Tensor, Any]:
         """x [T, N, I] -> y [T, N, H of the last layer] and the tuple of final states."""

@@ -128,7 +128,7 @@ class _Layers(Module):
                         )
                     parameter.copy_(np.ascontiguousarray(value, parameter.dtype))
 
-    def _from_torch(self, cell: Cell, w: dict[str, Any]) -> dict[str, Any]:
+    def _from_torch(self, cell: Any, w: dict[str, Any]) -> dict[str, Any]:
         """{name of the cell's parameter: value}"""
         result = {"W": w["weight_ih"].T, "U": w["weight_hh"].T}
         if "bias_ih" in w:
@@ -218,7 +218,7 @@ class GRU(_Layers):
 
         super().__init__(cell, input_size, num_layers, batch_first, dropout, bidirectional)
 
-    def _from_torch(self, cell: Cell, w: dict[str, Any]) -> dict[str, Any]:
+    def _from_torch(self, cell: Any, w: dict[str, Any]) -> dict[str, Any]:
         size = cell.hidden_size
         if not cell.reset_after:
             raise ValueError(

@@ -47,13 +47,13 @@ mul.vjp_into(a=of(core.muladd_into, "total", "g", "b"), b=of(core.muladd_into, "
 div = _binary("div", "a / b")
 div.vjp(a=of(div, "g", "b"), b=lambda g, y, b: neg(div(mul(g, y), b)))
 
-neg = _unary("neg", "-x")
+neg: Any = _unary("neg", "-x")
 neg.vjp(x=lambda g: neg(g))
 
 abs = _unary("abs", "|x|; its derivative at 0 is 0")
 abs.vjp(x=lambda g, x: mul(g, sign(x)))
 
-sign = _unary("sign", "-1, 0 or 1")
+sign: Any = _unary("sign", "-1, 0 or 1")
 sign.vjp(x=lambda g: mul(g, 0.0))
 
 square = _unary("square", "x²")
@@ -119,7 +119,7 @@ log1p.vjp(x=lambda g, x: div(g, add(x, 1.0)))
 sin = _unary("sin", "sin x")
 sin.vjp(x=lambda g, x: mul(g, cos(x)))
 
-cos = _unary("cos", "cos x")
+cos: Any = _unary("cos", "cos x")
 cos.vjp(x=lambda g, x: neg(mul(g, sin(x))))
 
 erf = _unary("erf", "2/√π ∫₀ˣ e^(-t²) dt")
@@ -237,6 +237,12 @@ def clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> A
 
 # ---- comparisons: bool, without gradient ---------------------------------------------------------
 
+eq: Any
+ne: Any
+lt: Any
+le: Any
+gt: Any
+ge: Any
 eq, ne, lt, le, gt, ge = map(core.compare, ("eq", "ne", "lt", "le", "gt", "ge"))
 for _compare, _sign in ((eq, "="), (ne, "≠"), (lt, "<"), (le, "≤"), (gt, ">"), (ge, "≥")):
     _compare.__doc__ = f"a {_sign} b as bool, elementwise with broadcasting."

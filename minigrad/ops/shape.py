@@ -210,7 +210,7 @@ def split(x: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Any
             raise ValueError(
                 f"split: sizes {list(sizes)} do not add up to {n}, the size of dim {dim}"
             )
-    return _split(x, sizes, d)  # type: ignore[no-any-return]
+    return _split(x, sizes, d)
 
 
 def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Any, ...]:
@@ -235,4 +235,4 @@ _unbind.vjp_all(lambda g, y, dim: (stack(_whole(g, [part.layout for part in y]),
 
 def unbind(x: Tensor, dim: int = 0) -> tuple[Any, ...]:
     """The slices of x along `dim`, as views: x[0], x[1], …"""
-    return _unbind(x, shapes.axis(dim, len(x.shape)))  # type: ignore[no-any-return]
+    return _unbind(x, shapes.axis(dim, len(x.shape)))

@@ -69,7 +69,7 @@ class Cell(Module):
                 f"made for input_size={self.input_size}"
             )
         z = matmul(x, self.W)
-        return z if self.b is None else add(z, self.b)  # type: ignore[no-any-return]
+        return z if self.b is None else add(z, self.b)
 
     def step(self, z: Tensor, state: State) -> tuple[Tensor, State]:
         """(output, new state) from the projected input z [N, G H] and the state."""

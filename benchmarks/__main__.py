@@ -1,0 +1,96 @@
+"""The command line: `python -m benchmarks [PART …] [--quick] [--threads 1 2] [--json FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import minigrad
+
+from . import (
+    char_model,
+    elementwise,
+    gemm,
+    importing,
+    optimizers,
+    reductions,
+    report,
+    small_ops,
+    threads,
+)
+from .harness import FULL, QUICK, Bench
+
+PARTS = {
+    "gemm": gemm.run,
+    "elementwise": elementwise.run,
+    "reductions": reductions.run,
+    "small_ops": small_ops.run,
+    "optim": optimizers.run,
+    "char": char_model.run,
+    "threads": threads.run,
+    "contention": threads.run_contended,
+    "import": importing.run,
+}
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="minigrad's speed beside PyTorch's and NumPy's, and the targets it is held to. "
+        "The whole takes some minutes: let the machine do nothing else.",
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of: {', '.join(PARTS)} (all)")
+    parser.add_argument("--quick", action="store_true", help="fewer cases, fewer rounds")
+    cores = os.cpu_count() or 1
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=[1, 2][:cores], help="1 and 2 unless said"
+    )
+    parser.add_argument("--isa", choices=minigrad.core.isas(), help="minigrad's instruction set")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the numbers go")
+    parser.add_argument("--strict", action="store_true", help="exit status 1 if a target is missed")
+    args = parser.parse_args()
+    if unknown := [part for part in args.parts if part not in PARTS]:
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    if min(args.threads) < 1:
+        parser.error("--threads: from 1 on")
+    return args
+
+
+def main() -> int:
+    """Run the parts; print a table of each and what of the targets is met; write JSON."""
+    args = arguments()
+    if args.isa:
+        minigrad.core.use_isa(args.isa)
+    bench = Bench(args.threads, args.quick, QUICK if args.quick else FULL)
+    circumstances = report.environment(bench)
+    path = args.json or Path(__file__).parent / "results-{date:.10}-{commit}-{isa}.json".format(
+        **circumstances
+    )
+    print("\n".join(f"{key:26}{value}" for key, value in circumstances.items()))
+    for part in args.parts or PARTS:
+        bench.part, before = part, len(bench.rows)
+        begun = time.perf_counter()
+        PARTS[part](bench)
+        if sys.stderr.isatty():
+            print("\r" + " " * 78 + "\r", end="", file=sys.stderr)
+        rows = bench.rows[before:]
+        print(f"\n{part} ({time.perf_counter() - begun:.0f} s)", "-" * 70)
+        print(report.table(rows) if rows else "needs two cores")
+        if any(row.target is not None for row in rows):
+            print(report.verdicts(rows))
+        sys.stdout.flush()
+    print(f"\nall ({time.perf_counter() - bench.started:.0f} s)", "-" * 70)
+    print(report.verdicts(bench.rows))
+    path.write_text(json.dumps(report.document(bench, circumstances), indent=1) + "\n")
+    print(f"numbers: {path}")
+    missed = any(row.verdict == "MISSED" for row in bench.rows)
+    return 1 if args.strict and missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
