@@ -10,7 +10,7 @@ import numpy as np
 import minigrad
 
 from .engines import random, torch, triple
-from .harness import Bench, Calls
+from .harness import Bench, Calls, elements
 
 SIZES = (10**3, 10**4, 10**5, 10**6, 10**7)
 FEWER_SIZES = (10**3, 10**5, 10**6)
@@ -88,7 +88,7 @@ def calls(name: str, n: int, dtype: Any) -> Calls:
 
 
 def run(bench: Bench) -> None:
-    """Time against torch's and NumPy's functions, results in new tensors; the target is for both."""
+    """Time against torch's and NumPy's functions, results in new memory; targets are for both."""
     for threads in bench.threads:
         for dtype in (np.float32, np.float64):
             for name in FEWER if bench.quick else OPS:
@@ -98,5 +98,5 @@ def run(bench: Bench) -> None:
                     libraries = calls(name, n, dtype)
                     judged = [peer for peer in ("torch", "numpy") if peer in libraries]
                     target = TARGET_SIGMOID if name == "sigmoid" else TARGET
-                    case = f"{np.dtype(dtype).name} {name} {n:.0e}".replace("e+0", "e")
+                    case = f"{np.dtype(dtype).name} {name} {elements(n)}"
                     bench.measure(case, libraries, threads, target, judged, check=n <= 10**5)

@@ -21,7 +21,7 @@ except ImportError:
 
 
 def _openblas() -> Any:
-    """The function that sets the threads of NumPy's BLAS, or None: it is not the wheels' OpenBLAS."""
+    """The function that sets the threads of NumPy's BLAS, if that is the OpenBLAS of its wheels."""
     for path in (Path(np.__file__).parent.parent / "numpy.libs").glob("*openblas*"):
         library = ctypes.CDLL(str(path))
         for name in ("scipy_openblas_set_num_threads64_", "scipy_openblas_set_num_threads"):

@@ -8,6 +8,8 @@ from functools import partial
 
 import numpy as np
 
+from minigrad import core
+
 from . import peak
 from .engines import numpy_obeys, random, torch, triple
 from .harness import Bench
@@ -47,6 +49,8 @@ def run(bench: Bench) -> None:
                 "torch": partial(operator.matmul, A, B),
                 "torch out=": partial(torch.mm, A, B, out=torch.empty(m, n, dtype=A.dtype)),
             }
+            if m * k * n < 128**3:
+                calls["core.gemm"] = partial(core.gemm, a, b)  # what the tape adds
             if numpy_obeys:
                 calls["numpy"] = partial(operator.matmul, a_, b_)
             case = f"{dtype} {m}x{k} · {k}x{n}"

@@ -33,6 +33,11 @@ QUICK = Budget(sample=1e-3, rounds=7, seconds=0.3)
 FEWEST_ROUNDS = 5
 
 
+def elements(n: int) -> str:
+    """10⁵ as "1e5"."""
+    return f"{n:.0e}".replace("e+0", "e")
+
+
 def settle(longest: float = 0.05) -> None:
     """Sleep until the threads of the engine that ran last stop spinning.
 
@@ -55,14 +60,23 @@ def repetitions(timer: Timer, sample: float) -> int:
     return max(1, round(n * sample / t))
 
 
-def compare(calls: Calls, budget: Budget, threads: int = 1) -> dict[str, list[float]]:
+def compare(
+    calls: Calls,
+    budget: Budget,
+    threads: int = 1,
+    prepare: Callable[[str], Any] | None = None,
+) -> dict[str, list[float]]:
     """Seconds per call of each engine, one number per round: A, B, C; C, B, A; A, B, C …
 
     An untimed call of its own precedes every sample, so that no engine pays for the caches and the
-    clock that the one before has left.
+    clock that the one before has left.  `prepare`, too, is called before, with the engine's name.
     """
     timers = {name: Timer(call) for name, call in calls.items()}  # switches Python's collector off
-    numbers = {name: repetitions(timer, budget.sample) for name, timer in timers.items()}
+    numbers = {}
+    for name, timer in timers.items():
+        if prepare:
+            prepare(name)
+        numbers[name] = repetitions(timer, budget.sample)
     times: dict[str, list[float]] = {name: [] for name in calls}
     order, end = list(calls), time.perf_counter() + budget.seconds
     for done in range(budget.rounds):
@@ -71,6 +85,8 @@ def compare(calls: Calls, budget: Budget, threads: int = 1) -> dict[str, list[fl
         for name in order:
             if threads > 1:
                 settle()
+            if prepare:
+                prepare(name)
             calls[name]()
             times[name].append(timers[name].timeit(numbers[name]) / numbers[name])
         order.reverse()
@@ -78,7 +94,7 @@ def compare(calls: Calls, budget: Budget, threads: int = 1) -> dict[str, list[fl
 
 
 def agree(calls: Calls, case: str, tolerance: float = 1e-3) -> None:
-    """AssertionError unless all calls return the same numbers: a benchmark of wrong ones is void."""
+    """AssertionError unless all calls return the same numbers: the time of wrong ones is void."""
     results = {name: np.asarray(call()) for name, call in calls.items()}
     expected = results[OURS]
     for name, result in results.items():
@@ -89,7 +105,7 @@ def agree(calls: Calls, case: str, tolerance: float = 1e-3) -> None:
 
 @dataclass
 class Row:
-    """One case: seconds per call of minigrad and its peers; the target is for the `judged` peers."""
+    """A case: seconds per call of minigrad and its peers; the target is for the `judged` ones."""
 
     part: str
     case: str

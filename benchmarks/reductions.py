@@ -1,4 +1,4 @@
-"""Sums, maxima, softmax, normalisation and cross-entropy: no target in issue 2, but in every loss."""
+"""Sums, maxima, softmax, normalisation, cross-entropy: without a target, but in every training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import minigrad
 from minigrad.nn import functional as F
 
 from .engines import random, torch, triple
-from .harness import Bench, Calls
+from .harness import Bench, Calls, elements
 
 VECTORS = (10**3, 10**5, 10**7)
 MATRICES = ((64, 64), (2048, 100), (2048, 1000))  # rows, classes; 2048 = 32 · 64 characters
@@ -74,7 +74,7 @@ def run(bench: Bench) -> None:
     for threads in bench.threads:
         for n in VECTORS[1:2] if bench.quick else VECTORS:
             for name, libraries in over_all(n).items():
-                case = f"{name} {n:.0e}".replace("e+0", "e")
+                case = f"{name} {elements(n)}"
                 bench.measure(case, libraries, threads, check=n <= 10**5)
         for rows, classes in MATRICES[1:2] if bench.quick else MATRICES:
             for name, libraries in over_axes(rows, classes).items():

@@ -23,26 +23,24 @@ ROOT = Path(__file__).parent.parent
 
 
 def cpu() -> str:
-    """The processor's name."""
+    """The processor's name, with its family and model where the name says less."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    facts = dict(
-        reversed([[s.strip() for s in line.split(":", 1)] for line in lines if ":" in line])
-    )
-    model = facts.get("model name", platform.machine())
-    return (
-        f"{model} (family {facts['cpu family']}, model {facts['model']})"
-        if "model" in facts
-        else model
-    )
+    pairs = [line.split(":", 1) for line in lines if ":" in line]
+    facts = {key.strip(): value.strip() for key, value in pairs}
+    name = facts.get("model name", platform.machine())
+    numbers = [f"{key} {facts[key]}" for key in ("cpu family", "model") if key in facts]
+    return ", ".join([name, *numbers])
 
 
 def git(*command: str) -> str:
     """What git says here; "" where there is no git or no repository."""
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *command], capture_output=True, text=True)
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *command], check=False, capture_output=True, text=True
+        )
     except OSError:
         return ""
     return done.stdout.strip()
@@ -73,16 +71,17 @@ def environment(bench: Bench) -> dict[str, Any]:
 
 def duration(seconds: float) -> str:
     """Three digits and a unit."""
-    for factor, unit in ((1e9, "ns"), (1e6, "µs"), (1e3, "ms")):
-        if seconds * factor < 1000:
-            break
+    factor, unit = next(
+        (f, u) for f, u in ((1e9, "ns"), (1e6, "µs"), (1e3, "ms"), (1, "s")) if seconds * f < 1000
+    )
     value = seconds * factor
     return f"{value:.{max(0, 3 - len(str(int(value))))}f} {unit}"
 
 
 def table(rows: list[Row]) -> str:
     """Minima per engine; ratios minigrad ÷ peer of minima and, in brackets, of medians."""
-    names = list(dict.fromkeys(name for row in rows for name in row.times))
+    fullest = max(rows, key=lambda row: len(row.times))
+    names = list(dict.fromkeys([*fullest.times, *(name for row in rows for name in row.times)]))
     peers = [name for name in names if name != OURS]
     extras = list(dict.fromkeys(key for row in rows for key in row.extra))
     judged = any(row.target is not None for row in rows)
@@ -105,24 +104,28 @@ def table(rows: list[Row]) -> str:
     )
 
 
-def verdicts(rows: list[Row]) -> str:
-    """How many targets are met, and each that is not."""
-    judged = [row for row in rows if row.target is not None]
-    counts = Counter(row.verdict for row in judged)
-    if not judged:
+def count(rows: list[Row]) -> str:
+    """How many targets are met."""
+    if all(row.target is None for row in rows):
         return "no targets"
-    text = f"{counts['met']} of {len(judged)} targets met"
-    if counts["unclear"]:
-        text += f", {counts['unclear']} unclear (minima and medians disagree)"
-    missed = [row for row in judged if row.verdict == "MISSED"]
-    for row in sorted(missed, key=lambda row: -_worst(row) / (row.target or 1)):
-        text += f"\n  missed: {row.part}: {row.case}, {row.threads} thread(s): "
-        text += f"{_worst(row):.2f} for ≤ {row.target:.2f}"
+    verdicts = Counter(row.verdict for row in rows if row.target is not None)
+    text = f"{verdicts['met']} of {sum(verdicts.values())} targets met"
+    if verdicts["unclear"]:
+        text += f", {verdicts['unclear']} unclear (minima and medians disagree)"
     return text
 
 
-def _worst(row: Row) -> float:
-    return max(row.ratios(peer)[0 if row.by_minimum else 1] for peer in row.judged)
+def missed(rows: list[Row]) -> str:
+    """A line for each target that is missed, by part, the worst first."""
+    lines = []
+    for row in rows:
+        if row.verdict == "MISSED":
+            which = 0 if row.by_minimum else 1
+            worst, peer = max((row.ratios(peer)[which], peer) for peer in row.judged)
+            target = row.target or 0.0
+            text = f"{row.part}: {row.case}, {row.threads} thread(s): {worst:.2f} × {peer}"
+            lines.append((row.part, target - worst, f"  missed: {text} for ≤ {target:.2f}"))
+    return "\n".join(text for *_, text in sorted(lines))
 
 
 def as_json(row: Row) -> dict[str, Any]:

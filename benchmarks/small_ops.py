@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from functools import partial
 from typing import Any, Callable
 
 import numpy as np
@@ -33,6 +34,11 @@ def chain(step: Step, a: Any, b: Any) -> Any:
     return y
 
 
+def there_and_back(step: Step, a: Any, b: Any, g: Any) -> None:
+    """The chain's y, and g's way back to a.grad and b.grad."""
+    chain(step, a, b).backward(g)
+
+
 def chains(name: str) -> tuple[Calls, Calls]:
     """The chain, and the chain and its backward pass, in both libraries; a and b are tracked."""
     # numbers that stay near 1 along the chain: denormal ones would be timed otherwise
@@ -43,8 +49,8 @@ def chains(name: str) -> tuple[Calls, Calls]:
     for engine, step, tensors in zip(("minigrad", "torch"), STEPS[name], zip(*map(triple, starts))):
         x, w, g = tensors
         x.requires_grad, w.requires_grad = True, True
-        forward[engine] = lambda step=step, x=x, w=w: chain(step, x, w)
-        both[engine] = lambda step=step, x=x, w=w, g=g: chain(step, x, w).backward(g)
+        forward[engine] = partial(chain, step, x, w)
+        both[engine] = partial(there_and_back, step, x, w, g)
     return forward, both
 
 

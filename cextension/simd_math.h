@@ -1,32 +1,50 @@
-/* simd_math.h: what vmath.inc says beyond simd.h: exponents, rounding, exact products. */
+/* simd_math.h: what vmath.inc says beyond simd.h: exponents, rounding, exact products.
+ *
+ * Two instructions of AVX-512 are worth their own lines: scalef (exp: 1 instruction for 7) and
+ * getexp with getmant (log: 4 for 15). */
 
 #if MG_IS_F32
 #define MANTISSA 23 /* bits of a real behind the point; exponents are stored plus BIAS */
 #define BIAS 127
 #define REAL_TINY 0x1p-126f /* smallest normal */
 #define REAL_MAX 0x1.fffffep127f
-#define ROUNDER 0x1.8p23f   /* x + ROUNDER has the integer nearest to x in its low bits */
+#define WHOLE 0x1p23f /* from here on numbers have no fraction: their low bits count in ones */
+#define ROUNDER                                                                                    \
+    0x1.8p23f /* the same for either sign: x + ROUNDER rounds |x| < 2^22 to an integer */
 #else
 #define MANTISSA 52
 #define BIAS 1023
 #define REAL_TINY 0x1p-1022
 #define REAL_MAX 0x1.fffffffffffffp1023
+#define WHOLE 0x1p52
 #define ROUNDER 0x1.8p52
 #endif
 
 /* a b + c, rounded once on every ISA: a b - p with p = a * b is then the rounding error of p. */
 #if MG_VBYTES == 64 && MG_IS_F32
-INLINE vec vfma1(vec a, vec b, vec c) { return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+INLINE vec vfma1(vec a, vec b, vec c) {
+    return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
 #elif MG_VBYTES == 64
-INLINE vec vfma1(vec a, vec b, vec c) { return (vec)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
+INLINE vec vfma1(vec a, vec b, vec c) {
+    return (vec)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+}
 #elif MG_VBYTES == 32 && MG_IS_F32
-INLINE vec vfma1(vec a, vec b, vec c) { return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+INLINE vec vfma1(vec a, vec b, vec c) {
+    return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
 #elif MG_VBYTES == 32
-INLINE vec vfma1(vec a, vec b, vec c) { return (vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+INLINE vec vfma1(vec a, vec b, vec c) {
+    return (vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+}
 #elif defined(__ARM_NEON) && MG_IS_F32
-INLINE vec vfma1(vec a, vec b, vec c) { return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+INLINE vec vfma1(vec a, vec b, vec c) {
+    return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
 #elif defined(__ARM_NEON)
-INLINE vec vfma1(vec a, vec b, vec c) { return (vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
+INLINE vec vfma1(vec a, vec b, vec c) {
+    return (vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+}
 #elif MG_IS_F32
 INLINE vec vfma1(vec a, vec b, vec c) { /* a product of floats is exact in double */
     for (int i = 0; i < LANES; i++) a[i] = (float)((double)a[i] * (double)b[i] + (double)c[i]);
@@ -66,21 +84,29 @@ INLINE vec vrint(vec x) { return (vec)_mm512_roundscale_ps((__m512)x, _MM_FROUND
 #elif MG_VBYTES == 64
 INLINE vec vrint(vec x) { return (vec)_mm512_roundscale_pd((__m512d)x, _MM_FROUND_TO_NEAREST_INT); }
 #elif MG_VBYTES == 32 && MG_IS_F32
-INLINE vec vrint(vec x) { return (vec)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+INLINE vec vrint(vec x) {
+    return (vec)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 #elif MG_VBYTES == 32
-INLINE vec vrint(vec x) { return (vec)_mm256_round_pd((__m256d)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+INLINE vec vrint(vec x) {
+    return (vec)_mm256_round_pd((__m256d)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 #else
 INLINE vec vrint(vec x) {
-    vec big = vset(ROUNDER / (real)1.5), a = vabs(x);
+    vec big = vset(WHOLE), a = vabs(x);
     return vsel(a < big, vsign_of((a + big) - big, x), x);
 }
 #endif
 
 /* x, but at most `limit` away from 0; NaN becomes any of these */
 #if MG_VBYTES == 64 && MG_IS_F32
-INLINE vec vbound(vec x, real limit) { return (vec)_mm512_range_ps((__m512)x, _mm512_set1_ps(limit), 2); }
+INLINE vec vbound(vec x, real limit) {
+    return (vec)_mm512_range_ps((__m512)x, _mm512_set1_ps(limit), 2);
+}
 #elif MG_VBYTES == 64
-INLINE vec vbound(vec x, real limit) { return (vec)_mm512_range_pd((__m512d)x, _mm512_set1_pd(limit), 2); }
+INLINE vec vbound(vec x, real limit) {
+    return (vec)_mm512_range_pd((__m512d)x, _mm512_set1_pd(limit), 2);
+}
 #else
 INLINE vec vbound(vec x, real limit) { return vmax(vmin(x, vset(limit)), vset(-limit)); }
 #endif
@@ -90,14 +116,16 @@ INLINE vec vpow2(vec n, int more) {
     return vfrombits((ivec)((uvec)vbits(n + (ROUNDER + BIAS + (real)more)) << MANTISSA));
 }
 
-/* x 2^n for an integer-valued n, |n| <= 2 BIAS; rounded once if |x| is around 1, denormals too */
+/* x 2^n for an integer-valued n, |n| <= 2 BIAS; rounded once, to subnormal numbers too, if x is not
+ * extreme itself */
 #if MG_VBYTES == 64 && MG_IS_F32
 INLINE vec vldexp(vec x, vec n) { return (vec)_mm512_scalef_ps((__m512)x, (__m512)n); }
 #elif MG_VBYTES == 64
 INLINE vec vldexp(vec x, vec n) { return (vec)_mm512_scalef_pd((__m512d)x, (__m512d)n); }
 #else
 INLINE vec vldexp(vec x, vec n) { /* by two powers of two, n being too large for one */
-    uvec both = (uvec)vbits(n + (ROUNDER + 2 * BIAS)) << (MANTISSA - 1); /* exponents' sum, halved */
+    uvec both = (uvec)vbits(n + (ROUNDER + 2 * BIAS))
+                << (MANTISSA - 1); /* exponents' sum, halved */
     uvec first = both & (uvec)iset((ireal)((ureal)-1 << MANTISSA));
     return x * vfrombits((ivec)first) * vfrombits((ivec)((both << 1) - first));
 }
@@ -121,9 +149,10 @@ INLINE vec vsplit(vec x, vec *k) {
 }
 #else
 INLINE vec vsplit(vec x, vec *k) {
-    vec a = vabs(x), base = vset(ROUNDER / (real)1.5); /* 2^MANTISSA, whose bits count in ones */
+    vec a = vabs(x), base = vset(WHOLE);
     ivec small = a < REAL_TINY;
-    uvec b = (uvec)vbits(vsel(small, a * (2 / REAL_TINY), a)) + (uvec)iset((ireal)1 << (MANTISSA - 1));
+    uvec b =
+        (uvec)vbits(vsel(small, a * (2 / REAL_TINY), a)) + (uvec)iset((ireal)1 << (MANTISSA - 1));
     vec e = vfrombits((ivec)(b >> MANTISSA) | vbits(base));
     e -= vsel(small, base + 2 * BIAS, base + BIAS);
     e = vsel(a < (real)INFINITY, e, a);

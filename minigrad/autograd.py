@@ -2,14 +2,17 @@
 
 The whole engine is in this file.  It knows neither C nor any particular operation.
 
-* An **op** is a function of arrays with one rule per argument (`op`, below).  Calling it computes the
+* An **op** is a function of arrays with one rule per argument (`op`, below).  Calling it computes
+  the
   result; if an argument is tracked, it also records a `Node`.
-* A **node** refers to the nodes of the arguments and keeps exactly those arrays which the rules name.
-  It does not refer to its own result, so there is no reference cycle: when the last tensor that needs
-  a graph goes, the graph goes with it.
-* **`grad`** visits the nodes from the youngest to the oldest.  That is the chain rule's order, since
-  whatever used a result was recorded after it.  There is no recursion: a chain of 100 000 steps, such
-  as a recurrent network on a long text, is a loop like any other.
+* A **node** refers to the nodes of the arguments and keeps exactly those arrays which the rules
+  name.
+  It does not refer to its own result, so there is no reference cycle: when the last tensor that
+  needs a graph goes, the graph goes with it.
+* **`grad`** visits the nodes from the youngest to the oldest.  That is the chain rule's order,
+  since
+  whatever used a result was recorded after it.  There is no recursion: a chain of 100 000 steps,
+  such as a recurrent network on a long text, is a loop like any other.
 
 Rules are written with tensors, so the backward pass is itself differentiable: `create_graph=True`
 records it.
@@ -44,8 +47,8 @@ from .tape import (
 class Tensor(core.Array):
     """An array that remembers how it was computed.
 
-    Made by `tensor`, `zeros`, `randn`, `from_numpy` …, or by an op.  Its operators and methods are the
-    ops of `minigrad.ops`, under the names that PyTorch gives them.
+    Made by `tensor`, `zeros`, `randn`, `from_numpy` …, or by an op.  Its operators and methods are
+    the ops of `minigrad.ops`, under the names that PyTorch gives them.
     """
 
     __slots__ = ("__weakref__", "node")
@@ -125,8 +128,9 @@ class Tensor(core.Array):
     ) -> None:
         """Add d(self)/d(leaf) to the `.grad` of every leaf that this tensor was computed from.
 
-        `gradient` is the gradient of the final scalar with respect to this tensor; it may be left out
-        if this tensor is that scalar.  The graph is freed unless retain_graph (or create_graph) is set.
+        `gradient` is the gradient of the final scalar with respect to this tensor; it may be left
+        out if this tensor is that scalar.  The graph is freed unless retain_graph (or create_graph)
+        is set.
 
         >>> import minigrad
         >>> x = minigrad.tensor([1.0, 2.0], requires_grad=True)
@@ -261,7 +265,7 @@ def _record(rules: Rules, plan: Any, y: Any, args: Any, parents: Any) -> None:
     y.node = node
 
 
-# ---- the backward pass ----------------------------------------------------------------------------
+# ---- the backward pass -----------------------------------------------------------------------
 
 
 def grad(
@@ -274,8 +278,9 @@ def grad(
 ) -> tuple[Tensor | None, ...]:
     """The gradients of `outputs`, weighted by `grad_outputs`, with respect to each of `inputs`.
 
-    Nothing is added to any `.grad`.  `inputs` may be leaves or results in between, such as the hidden
-    states of a recurrent network.  With create_graph the gradients are themselves differentiable.
+    Nothing is added to any `.grad`.  `inputs` may be leaves or results in between, such as the
+    hidden states of a recurrent network.  With create_graph the gradients are themselves
+    differentiable.
 
     >>> import minigrad
     >>> x = minigrad.tensor(3.0, requires_grad=True)
@@ -313,7 +318,7 @@ def _roots(ys: Sequence[Tensor], gs: Sequence[Tensor | None]) -> dict[Any, Tenso
                     f"backward from a tensor of shape {list(y.shape)} needs its gradient: pass one of "
                     f"the same shape, or reduce the tensor to a number first, for example with .sum()"
                 )
-            g = core.from_numpy(np.ones(y.shape, y.dtype))
+            g = core.from_numpy(np.ones(y.shape, y.dtype))  # noqa: PLW2901
         elif (g.shape, g.dtype) != (y.shape, y.dtype):
             raise ValueError(f"gradient {core.describe(g)} for a tensor {core.describe(y)}")
         roots[y.node] = roots[y.node] + g if y.node in roots else g
@@ -321,4 +326,4 @@ def _roots(ys: Sequence[Tensor], gs: Sequence[Tensor | None]) -> dict[Any, Tenso
 
 
 # The operators of Tensor are ops: the one import that points upward.
-from . import ops  # noqa: F401
+from . import ops  # noqa: E402, F401

@@ -22,7 +22,10 @@ class CheckpointError(ValueError):
 
 def write(path: Path, run: dict[str, Any], source: dict[str, Any]) -> None:
     """Save the state_dict of a run, and where its text came from: all of it or nothing."""
-    io.save({"format": FORMAT, "source": source, "run": run}, path)
+    try:
+        io.save({"format": FORMAT, "source": source, "run": run}, path)
+    except OSError as e:
+        raise CheckpointError(f"cannot save {path}, which is as before: {e.strerror or e}") from e
 
 
 def read(path: Path) -> dict[str, Any]:

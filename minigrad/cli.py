@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as e:
-        return _fail(name, f"{e.filename or 'system'}: {e.strerror or e}")
+        return _fail(name, f"{e.filename}: {e.strerror}" if e.filename else str(e))
     except MemoryError as e:
         return _fail(name, f"there is not enough memory for this: {e or 'make the model smaller'}")
     except KeyboardInterrupt:

@@ -39,7 +39,7 @@ class Progress(Watcher):
         self.bar: Any = None
         if self.live and find_spec("tqdm"):
             tqdm = import_module("tqdm").tqdm  # the extra `progress`
-            self.bar = tqdm(leave=False, bar_format="{n_fmt}/{total_fmt} {bar} {postfix}")
+            self.bar = tqdm(leave=False, bar_format="{n_fmt}/{total_fmt} {bar:20}{postfix}")
 
     def stepped(self, run: Run, step: Step) -> None:
         """Show the line, ten times a second."""

@@ -1,9 +1,10 @@
 """The derivative of an op, as the engine sees it: rules, and what they read.
 
-A rule is a function whose parameters say what it needs, by name: `g`, the gradient of the op's result;
-`y`, the result; `shape`, the shape of the argument that the rule is for; or any argument of the op.
-The names are read once, when the rule is set; an unknown one is an error there and then.  What the tape
-keeps alive is derived from them: in back-propagation through time that is the memory bill.
+A rule is a function whose parameters say what it needs, by name: `g`, the gradient of the op's
+result; `y`, the result; `shape`, the shape of the argument that the rule is for; or any argument of
+the op. The names are read once, when the rule is set; an unknown one is an error there and then.
+What the tape keeps alive is derived from them: in back-propagation through time that is the memory
+bill.
 
 The rules of the most frequent ops are one call, of the gradient and one thing saved.  These may be
 written as `of(mul, "g", "b")` in place of `lambda g, b: mul(g, b)`.  The engine then makes the call
@@ -23,6 +24,7 @@ class Of:
         self.function, self.names = function, names
 
     def __call__(self, *args: Any) -> Any:
+        """As a rule is called."""
         return self.function(*args)
 
 
@@ -39,10 +41,11 @@ def same(g: Any) -> Any:
 class Rules:
     """Which rule belongs to which argument of one op, and what each of them reads.
 
-    `rows` has for each argument (f, k, into, into_k).  The gradient is f(g, argument k) where k >= 0,
-    f(g, y) where k is OUTPUT, g itself where f is None, else f(g, shape, y, arguments).  `into` is the form
-    that adds to a total, in the same way, or None.  `bare` is the same with kernels in place of ops,
-    for when nothing is recorded.  Both are None if one rule serves all arguments: `joint`.
+    `rows` has for each argument (f, k, into, into_k).  The gradient is f(g, argument k) where k >=
+    0, f(g, y) where k is OUTPUT, g itself where f is None, else f(g, shape, y, arguments).  `into`
+    is the form that adds to a total, in the same way, or None.  `bare` is the same with kernels in
+    place of ops, for when nothing is recorded.  Both are None if one rule serves all arguments:
+    `joint`.
     """
 
     OUTPUT, GENERAL = -1, -2
@@ -113,8 +116,8 @@ class Rules:
     def plan(self, tracked: int) -> tuple[bool, Any, Any]:
         """(save the output?, what to save, mask) if the arguments in the bit set are tracked.
 
-        What to save is True for all arguments.  Without mask it is a constant: nothing of them; with a
-        mask, those where it is true.
+        What to save is True for all arguments.  Without mask it is a constant: nothing of them;
+        with a mask, those where it is true.
         """
         read: set[str] = set()
         for i, reads in enumerate(self._reads):
@@ -147,7 +150,9 @@ class Rules:
         if isinstance(rule, Of):
             function = getattr(rule.function, "forward", rule.function) if bare else rule.function
         n = len(first)
-        if names[:n] == first and len(names) == n + 1 and names[n] != "shape":
+        # y is a bare array there, which kernels take (Of), but the ops in a rule's text do not
+        special = ("shape",) if isinstance(rule, Of) else ("shape", "y")
+        if names[:n] == first and len(names) == n + 1 and names[n] not in special:
             return function, self.OUTPUT if names[n] == "y" else self.arguments.index(names[n])
         return self._caller(rule, *first, "shape", "y"), self.GENERAL
 
@@ -160,7 +165,8 @@ class Rules:
         names = self._names_of(rule)
         sources = {name: f"saved[{i}]" for i, name in enumerate(self.arguments)}
         sources.update((name, name) for name in first)
-        # Source, once, in place of picking values out of a dict for every recorded op: 60 ns, not 200.
+        # Source, once, in place of picking values out of a dict for every recorded op: 60 ns, not
+        # 200.
         call = ", ".join(sources[name] for name in names)
         return eval(f"lambda {', '.join(first)}, saved: rule({call})", {"rule": rule})
 

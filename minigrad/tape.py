@@ -58,6 +58,8 @@ class no_grad:
         end_recording(self.before)
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """As a decorator."""
+
         @wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             with type(self)():
@@ -110,7 +112,7 @@ def written_since(x: core.Array, age: int) -> bool:
     return known is not None and known() is owner and when < age
 
 
-# ---- nodes -----------------------------------------------------------------------------------------
+# ---- nodes -----------------------------------------------------------------------------------
 
 
 class Leaf:
@@ -136,9 +138,9 @@ class Leaf:
 class Node(core.Array):
     """One recorded application of an op.
 
-    If a rule reads the op's result, the node is the array of that result as well, so that it need not
-    refer to the tensor, which refers to it.  (If there are several: `ptr` is a tuple of such arrays,
-    `layout` is None.)
+    If a rule reads the op's result, the node is the array of that result as well, so that it need
+    not refer to the tensor, which refers to it.  (If there are several: `ptr` is a tuple of such
+    arrays, `layout` is None.)
     """
 
     __slots__ = ("age", "parents", "rules", "saved")

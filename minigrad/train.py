@@ -121,9 +121,9 @@ class Run:
     """A training run: everything that the next step depends on.
 
     The time that it may take (--minutes) is turned into a number of steps, `total`, from the speed
-    so far, at first after every step, then every REPLAN steps.  Between these moments nothing depends on the clock, and
-    with --steps or --epochs nothing ever does: the losses of a resumed run are those of one that
-    never stopped, bit for bit.
+    so far: at first after every step, then every REPLAN steps.  Between these moments nothing
+    depends on the clock, and with --steps or --epochs nothing ever does: the losses of a resumed
+    run are those of one that never stopped, bit for bit.
     """
 
     REPLAN = 20

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, settings
 
 from minigrad import core
 
-# dev: a look while writing, other examples each time.  ci: more of them, and always the same, so that
-# a red run is red again.  No deadline: the machines that run this are shared.
+# dev: a look while writing, other examples each time.  ci: more of them, and always the same, so
+# that a red run is red again.  No deadline: the machines that run this are shared.
 _COMMON: dict[str, Any] = {
     "deadline": None,
     # the fixtures below set what is constant throughout a test: one setup serves all its examples

@@ -62,7 +62,7 @@ def gelu(x: Any) -> Any:
     """x Phi(x) = x erfc(a) / 2, a = -x/√2.
 
     math.erfc sees a rounded a; its slope makes up for that.  From a = 10 on, where it is about to
-    give denormals, the asymptotic series e^(-a²)/(a √π) (1 - 1/(2a²) + 3/(2a²)² - 15/(2a²)³ …) to 1e-21.
+    give denormals, the series e^(-a²)/(a √π) (1 - 1/(2a²) + 3/(2a²)² - 15/(2a²)³ …) to 1e-21.
     """
     x = np.asarray(x)
     root_pi = np.sqrt(4 * np.arctan(x.dtype.type(1)))

@@ -245,6 +245,15 @@ def test_in_place_sums_refuse_what_does_not_fit() -> None:
         core.add_into(y, minigrad.ones(2, 1, dtype=minigrad.float64))
     core.muladd_into(y, minigrad.ones(2, 3), minigrad.ones(2, 3))  # summed over what y lacks
     assert y.tolist() == [[3.0], [3.0]]
+    with pytest.raises(ValueError, match="sum_to"):
+        core.gemm_tn_into(minigrad.zeros(3, 3), minigrad.ones(2, 3), minigrad.ones(2, 2))
+    with pytest.raises(ValueError, match="scatter_add"):
+        core.scatter_add(y, minigrad.tensor([0, 1]), minigrad.ones(1, 1))
+    with pytest.raises(ValueError, match="softmax_grad"):
+        core.rows("softmax_grad", minigrad.ones(3, 2), minigrad.ones(2, 2))
+    with pytest.raises(ValueError, match="sgd"):
+        core.update("sgd", minigrad.zeros(4), minigrad.ones(2), None, None, [0.1] * 8)
+    assert core.sum_squares(minigrad.arange(6.0).reshape(2, 3)[:, ::2]) == 38.0
     with pytest.raises(ValueError, match="add"):  # C writes results in order
         core.add_into(minigrad.zeros(3, 2)[:, 1], minigrad.ones(3))
 

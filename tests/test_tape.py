@@ -1,7 +1,7 @@
 """The tape against a naive one on random graphs.
 
 The naive tape is this file's `Value`: NumPy arrays, local derivatives as closures, and the
-definition of the derivative as a recursion, d loss/d x = Σ over the uses u of x: pull_u(d loss/d u).
+definition of the derivative as a recursion, d loss/d x = Σ over uses u of x, pull_u(d loss/d u).
 It shares neither an order of evaluation nor a rule nor a line with minigrad's.
 """
 

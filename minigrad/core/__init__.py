@@ -1,7 +1,8 @@
 """The door to the C core: arrays in, arrays out.
 
-No file outside this package touches the compiled module.  Its functions take arrays and Python numbers,
-check shapes and element types, call C and return a new array.  They know nothing of gradients.
+No file outside this package touches the compiled module.  Its functions take arrays and Python
+numbers, check shapes and element types, call C and return a new array.  They know nothing of
+gradients.
 """
 
 from . import shapes

@@ -1,12 +1,12 @@
 """Arrays: memory that C can compute on, how it is made, viewed and copied.
 
-Two choices here are about speed, measured on 8x8 operands, where a C call costs 180 ns in all.  An array
-keeps its C pointer (getting it out of an ndarray costs 105 ns per operand and call).  Results are created
-as the class in `_result`, which `autograd` sets to `Tensor` (a second object around each array would cost
-160 ns, three times per recorded product).
+Two choices here are about speed, measured on 8x8 operands, where a C call costs 180 ns in all.  An
+array keeps its C pointer (getting it out of an ndarray costs 105 ns per operand and call).  Results
+are created as the class in `_result`, which `autograd` sets to `Tensor` (a second object around
+each array would cost 160 ns, three times per recorded product).
 
-float32 and float64 are computed in C.  int64 and bool carry indices and masks, never gradients: their
-arithmetic is NumPy's.
+float32 and float64 are computed in C.  int64 and bool carry indices and masks, never gradients:
+their arithmetic is NumPy's.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _alloc, _free, _gc, _cast, NULL = lib.mg_alloc, lib.mg_free, ffi.gc, ffi.cast, f
 _new = ffi.new_allocator(should_clear_after_alloc=False)
 _char_p, _int64s = ffi.typeof("char *"), ffi.typeof("int64_t[]")
 
-# Blocks up to this many bytes come from Python's allocator (110 ns), larger ones, aligned and kept for
-# reuse, from the pool in scratch.c (380 ns).
+# Blocks up to this many bytes come from Python's allocator (110 ns), larger ones, aligned and kept
+# for reuse, from the pool in scratch.c (380 ns).
 _SMALL = 1024
 
 
@@ -194,8 +194,10 @@ def view(x: Array, offset: int, shape: Shape, strides: Strides) -> Any:
 
 
 def from_numpy(a: Any) -> Any:
-    """An array on the memory of the ndarray `a`; on a copy if that is read-only, runs backwards, or
-    has an element type other than float32, float64, int64 and bool (small types are widened).
+    """An array on the memory of the ndarray `a`, or on a copy.
+
+    It is copied if it is read-only, runs backwards, or has an element type other than float32, float64,
+    int64 and bool: smaller types are widened.
     """
     a = np.asarray(a)
     if a.dtype not in DTYPES:
@@ -222,7 +224,7 @@ def from_numpy(a: Any) -> Any:
 
 
 @lru_cache(maxsize=1024)
-def _number(value: Scalar, sign: float, code: int) -> Any:
+def _number(value: Scalar, sign: float, code: int) -> Any:  # noqa: ARG001 (tells 0.0 from -0.0)
     return from_numpy(np.array(value, dtype=DTYPES[code]))
 
 
@@ -236,7 +238,7 @@ def operand(value: Any, like: Any) -> Any:
             code = F32
         elif code == BOOL and not isinstance(value, bool):
             code = I64
-        return _number(value, math.copysign(1, value), code)  # 0.0 == -0.0 must be two entries
+        return _number(value, math.copysign(1, value), code)
     if isinstance(value, (np.ndarray, np.generic, list)):
         return from_numpy(value)
     raise TypeError(f"expected a tensor or a number, got {type(value).__name__}")

@@ -84,13 +84,18 @@ def sum_to(x: Any, shape: Shape) -> Any:
     """x summed over the dimensions along which `shape` was broadcast."""
     new = len(x.shape) - len(shape)
     axes = [d for d, n in enumerate(x.shape) if d < new or (shape[d - new] == 1 and n != 1)]
-    return view(reduce("sum", x, tuple(axes)), 0, shape, None)
+    y = reduce("sum", x, tuple(axes))
+    if y.layout.size != math.prod(shape):
+        raise ValueError(f"sum_to: {describe(x)} is no repetition of {list(shape)}")
+    return view(y, 0, shape, None)
 
 
 def rows(op: str, x: Any, b: Any = None, aux: Any = None, parameter: float = 0.0) -> Any:
     """`op` along the last dimension, [..., n] -> [..., n]; `ROW` lists the ops."""
     x, count, n = _float_rows(op, x)
     b = b if b is None else contiguous(b)
+    if b is not None and b.layout is not x.layout:
+        raise ValueError(f"{op}: {describe(x)} and {describe(b)}")
     y = empty(x.layout)
     b_ptr, aux_ptr = (NULL if a is None else a.ptr for a in (b, aux))
     check(
@@ -174,6 +179,10 @@ def scatter_add(table: Any, index: Any, x: Any) -> None:
     """table[index[i...]] += x[i...], in place; repeated indices add up."""
     index, x = indices("scatter_add", index), contiguous(x)
     size, width = table.shape[0], math.prod(table.shape[1:])
+    if x.layout.size != index.layout.size * width or x.layout.code != table.layout.code:
+        raise ValueError(
+            f"scatter_add: {describe(x)} to rows {list(index.shape)} of {describe(table)}"
+        )
     bad, i = ffi.new("int64_t *"), ffi.cast("int64_t *", index.ptr)
     status = lib.mg_scatter_add(
         table.layout.code, index.layout.size, width, size, table.ptr, x.ptr, i, bad

@@ -1,7 +1,7 @@
 """Elementwise kernels with broadcasting: op(x), op(a, b), a < b, where(a, b, c).
 
-`unary("exp")`, `binary("add")`, `compare("lt")` and `select("where")` give the function for one kernel
-of cextension/kernels.def.
+`unary("exp")`, `binary("add")`, `compare("lt")` and `select("where")` give the function for one
+kernel of cextension/kernels.def.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAP, ZIP, CMP, SEL = (numbers(kind) for kind in ("map", "zip", "cmp", "sel"))
 _map, _zip, _select, _new = lib.mg_map, lib.mg_zip, lib.mg_select, array._new
 
 # NumPy's functions for integers; the ops that are not listed give floats.
-_INTEGER: dict[str, Any] = dict(
+_INTEGER: dict[str, Any] = dict(  # noqa: C408 (names, not strings)
     neg=np.negative, abs=np.absolute, sign=np.sign, square=np.square,
     add=np.add, sub=np.subtract, mul=np.multiply, maximum=np.maximum, minimum=np.minimum,
     eq=np.equal, ne=np.not_equal, lt=np.less, le=np.less_equal, gt=np.greater, ge=np.greater_equal,

@@ -9,7 +9,19 @@ from typing import Any
 from minigrad._core import ffi, lib
 
 from . import shapes
-from .array import DTYPES, F64, NULL, Layout, alias, check, empty, layout, numbers
+from .array import (
+    DTYPES,
+    F64,
+    NULL,
+    Layout,
+    alias,
+    check,
+    contiguous,
+    describe,
+    empty,
+    layout,
+    numbers,
+)
 from .axes import sum_to
 from .elementwise import add_into
 
@@ -47,8 +59,10 @@ class _Product:
 
 
 class _Products(dict[Any, _Product]):
-    """The sizes of the products asked for so far, by the pair of layouts: a get takes half the time of
-    a call of an lru_cache."""
+    """The sizes of the products asked for so far, by the pair of layouts.
+
+    A look-up takes half the time of a call of an lru_cache.
+    """
 
     def __init__(self, transpose_a: bool = False, transpose_b: bool = False) -> None:
         super().__init__()
@@ -116,6 +130,11 @@ def _transposed(x: Layout) -> Layout:
 
 def update(op: str, p: Any, g: Any, s1: Any, s2: Any, hyper: Sequence[float]) -> None:
     """One optimiser step on p in place; `UPD` lists the ops, kernels/update.inc their numbers."""
+    for a in (p, g, s1, s2):
+        if a is not None:
+            like = a.layout
+            if like.strides is not None or like.code != p.layout.code or like.size < p.layout.size:
+                raise ValueError(f"{op}: {describe(a)} in a step on {describe(p)}, or strided")
     s1_ptr, s2_ptr = (NULL if s is None else s.ptr for s in (s1, s2))
     check(
         lib.mg_update(UPD[op], p.layout.code, p.layout.size, p.ptr, g.ptr, s1_ptr, s2_ptr, hyper),
@@ -126,5 +145,8 @@ def update(op: str, p: Any, g: Any, s1: Any, s2: Any, hyper: Sequence[float]) ->
 
 
 def sum_squares(x: Any) -> float:
-    """The sum of x², accumulated in double."""
+    """The sum of x², accumulated in double.  x has floats."""
+    if x.layout.code > F64:
+        raise TypeError(f"sum_squares: {describe(x)}: a float tensor is needed")
+    x = contiguous(x)
     return float(lib.mg_sum_squares(x.layout.code, x.layout.size, x.ptr))

@@ -1,7 +1,8 @@
 """Shapes and strides: arithmetic on tuples, nothing else.
 
-An array's layout is its shape and its strides, in elements; strides None means contiguous (row-major).
-Everything is a pure function of tuples, so the results that the hot path needs are cached.
+An array's layout is its shape and its strides, in elements; strides None means contiguous
+(row-major). Everything is a pure function of tuples, so the results that the hot path needs are
+cached.
 """
 
 from __future__ import annotations
@@ -82,8 +83,9 @@ def expand(shape: Shape, strides: Strides, to: Shape) -> Shape:
 
 
 def merged(shape: Shape, *strides: Shape) -> list[list[int]]:
-    """[length, stride of operand 1, stride of operand 2, …] per dimension, with neighbours merged
-    where every operand steps through both as through one.
+    """[length, stride of operand 1, stride of operand 2, …] per dimension.
+
+    Neighbours are merged where every operand steps through both as through one.
     """
     dims: list[list[int]] = []
     for n, *steps in zip(shape, *strides):

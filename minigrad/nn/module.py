@@ -48,6 +48,7 @@ class Module:
     training: bool = True  #: set by train() and eval(); read by Dropout
 
     def _no_forward(self, *_: Any, **__: Any) -> Any:
+        """What calling the module computes: every module defines it."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
     forward: Callable[..., Any] = _no_forward

@@ -4,9 +4,9 @@ All take the same call, `(x, state=None, lengths=None) -> (y, state)`, time firs
 
     x [T, N, I]   y [T, N, H]   lengths: N integers, how many steps of each sequence are valid
 
-Beyond its length a sequence yields zeros and its state stands still, so the state returned is the last
-valid one; in the reverse direction a sequence starts from its own end.  What the padding holds changes
-nothing.  State goes in and comes out; for truncated BPTT, detach it in between.
+Beyond its length a sequence yields zeros and its state stands still, so the state returned is the
+last valid one; in the reverse direction a sequence starts from its own end.  What the padding holds
+changes nothing.  State goes in and comes out; for truncated BPTT, detach it in between.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def checked_lengths(lengths: Any, steps: int, n: int) -> Any | None:
 class Recurrent(Module):
     """A cell, step by step over a sequence, forwards in time or backwards (reverse=True).
 
-    The state is a tuple, one [N, H] tensor for each of the cell's states; None: the cell's initial one.
+    The state is a tuple, one [N, H] tensor for each of the cell's states; None: the cell's initial
+    one.
     """
 
     def __init__(self, cell: Cell, reverse: bool = False) -> None:
@@ -127,6 +128,6 @@ class Stack(Module):
         for i, (layer, s) in enumerate(zip(self.layers, states)):
             if i:
                 x = F.dropout(x, self.dropout, self.training)
-            x, s = layer(x, s, lengths)
-            new.append(s)
+            x, after = layer(x, s, lengths)
+            new.append(after)
         return x, tuple(new)

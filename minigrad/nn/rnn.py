@@ -1,7 +1,8 @@
 """RNN, LSTM and GRU with PyTorch's arguments and shapes, built of cells.
 
-Two differences to PyTorch are deliberate: there is one bias per gate, as in the equations; and GRU is the
-papers' form unless reset_after=True.  `load_torch` converts a state_dict of the PyTorch layer.
+Two differences to PyTorch are deliberate: there is one bias per gate, as in the equations; and GRU
+is the papers' form unless reset_after=True.  `load_torch` converts a state_dict of the PyTorch
+layer.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ class _Layers(Module):
     def forward(self, x: Tensor, state: Any = None, lengths: Any = None) -> tuple[Tensor, Any]:
         """x [T, N, I] (batch_first: [N, T, I]; without batch: [T, I]) -> y, state.
 
-        y [T, N, D H] with D = 2 for two directions; the state is h, or (h, c), each [L D, N, H], before
-        the first step (None: zeros) and after the last.  `lengths`: see minigrad.nn.recurrent.
+        y [T, N, D H] with D = 2 for two directions; the state is h, or (h, c), each [L D, N, H],
+        before the first step (None: zeros) and after the last.  `lengths`: see
+        minigrad.nn.recurrent.
         """
         name = type(self).__name__
         if len(x.shape) not in (2, 3):
@@ -106,8 +108,8 @@ class _Layers(Module):
     def load_torch(self, state_dict: dict[str, Any]) -> None:
         """Take the weights of the PyTorch layer with the same arguments (GRU: reset_after=True).
 
-        PyTorch's two biases are added up; its z gate, which is 1 - z here, changes sign.  ValueError
-        where the layers differ.
+        PyTorch's two biases are added up; its z gate, which is 1 - z here, changes sign.
+        ValueError where the layers differ.
         """
         for i, cell in enumerate(self.cells()):
             layer, back = divmod(i, 2) if self.bidirectional else (i, 0)
@@ -128,7 +130,7 @@ class _Layers(Module):
                         )
                     parameter.copy_(np.ascontiguousarray(value, parameter.dtype))
 
-    def _from_torch(self, cell: Any, w: dict[str, Any]) -> dict[str, Any]:
+    def _from_torch(self, cell: Any, w: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         """{name of the cell's parameter: value}"""
         result = {"W": w["weight_ih"].T, "U": w["weight_hh"].T}
         if "bias_ih" in w:

@@ -63,7 +63,8 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
 def from_numpy(a: Any) -> Tensor:
     """A tensor on the memory of the ndarray `a`: writing to one writes to the other.
 
-    Read-only and reversed arrays, and types other than float32, float64, int64 and bool, are copied.
+    Read-only and reversed arrays, and types other than float32, float64, int64 and bool, are
+    copied.
     """
     return _made(a, False)
 

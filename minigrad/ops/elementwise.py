@@ -1,10 +1,11 @@
 """Elementwise ops, each next to its derivative.
 
-y has the shape of x, or the broadcast shape of a and b.  float32 and float64 in, the same out.  Where a
-float tensor meets a number, an integer or a bool tensor, the result has the float's type; float32 and
-float64 do not mix (TypeError).  Shapes that do not broadcast: ValueError.
+y has the shape of x, or the broadcast shape of a and b.  float32 and float64 in, the same out.
+Where a float tensor meets a number, an integer or a bool tensor, the result has the float's type;
+float32 and float64 do not mix (TypeError).  Shapes that do not broadcast: ValueError.
 
-Rules are written with ops, so that they can be differentiated again; `g` is the gradient of the result.
+Rules are written with ops, so that they can be differentiated again; `g` is the gradient of the
+result.
 """
 
 from __future__ import annotations
@@ -125,8 +126,8 @@ cos.vjp(x=lambda g, x: neg(mul(g, sin(x))))
 erf = _unary("erf", "2/√π ∫₀ˣ e^(-t²) dt")
 erf.vjp(x=lambda g, x: mul(g, mul(exp(neg(square(x))), 2 / math.sqrt(math.pi))))
 
-# ---- activations ------------------------------------------------------------------------------------
-# X_grad(g, y) is g times the derivative of X, in one pass over memory, from the output y.
+# ---- activations -----------------------------------------------------------------------------
+# X_grad is g times the derivative of X, from X's output, in one pass over memory.
 
 tanh_grad = _binary("tanh_grad", "a (1 - b²)")
 tanh_grad.vjp(a=of(tanh_grad, "g", "b"), b=lambda g, a, b: mul(mul(g, a), mul(b, -2.0)))
@@ -143,7 +144,7 @@ sigmoid = _unary("sigmoid", "1 / (1 + e⁻ˣ)")
 sigmoid.vjp(x=of(sigmoid_grad, "g", "y"))
 
 relu_grad = _binary("relu_grad", "a where b > 0, else 0")
-relu_grad.vjp(a=of(relu_grad, "g", "b"), b=lambda g, b: mul(b, 0.0))
+relu_grad.vjp(a=of(relu_grad, "g", "b"), b=lambda b: mul(b, 0.0))
 
 relu = _unary("relu", "max(x, 0); its derivative at 0 is 0")
 relu.vjp(x=of(relu_grad, "g", "y"))
@@ -202,7 +203,7 @@ softplus.vjp(x=lambda g, x: mul(g, sigmoid(x)))
 logsigmoid = _unary("logsigmoid", "ln(1 / (1 + e⁻ˣ))")
 logsigmoid.vjp(x=lambda g, x: mul(g, sigmoid(neg(x))))
 
-# ---- choices ---------------------------------------------------------------------------------------
+# ---- choices ---------------------------------------------------------------------------------
 
 
 @op

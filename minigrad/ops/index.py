@@ -84,8 +84,7 @@ def _is_basic(key: Any) -> bool:
     return (
         key is None
         or key is Ellipsis
-        or isinstance(key, (int, slice, np.integer))
-        and not isinstance(key, bool)
+        or (isinstance(key, (int, slice, np.integer)) and not isinstance(key, bool))
     )
 
 
@@ -128,8 +127,8 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
 def gather(x: Tensor, dim: int, index: Tensor) -> Any:
     """y[…, j, …] = x[…, index[…, j, …], …] along `dim`.
 
-    index, int64, has as many dimensions as x, none of them larger but `dim`.  IndexError where it is
-    out of range, ValueError where the shapes do not fit.
+    index, int64, has as many dimensions as x, none of them larger but `dim`.  IndexError where it
+    is out of range, ValueError where the shapes do not fit.
     """
     if not x.shape:
         return reshape(gather(reshape(x, (1,)), dim, reshape(index, (-1,))), ())

@@ -60,11 +60,11 @@ def _cross_entropy_rule(g: Any, y: Any, x: Tensor, target: Tensor, ignore: int) 
     if g is not None:
         used = to(ne(target, ignore), x.dtype)
         column = reshape(mul(g, used), (*lse.shape, 1))
-        dx = add(dx, mul(sub(softmax, _one_hot(target, used, x)), column))
+        dx = add(dx, mul(sub(softmax, _one_hot(target, x)), column))
     return dx, None, None
 
 
-def _one_hot(target: Tensor, used: Tensor, x: Tensor) -> Any:
+def _one_hot(target: Tensor, x: Tensor) -> Any:
     """[N, C]: 1 at each row's target."""
     classes = core.from_numpy(np.arange(x.shape[-1]))
     return to(eq(reshape(target, (*target.shape, 1)), classes), x.dtype)
@@ -91,9 +91,9 @@ def cross_entropy(
 ) -> Any:
     """loss = logsumexp(input) - input[target]: the negative log-probability of the target class.
 
-    input [N, C] (or [C], or [N, C, d…]) are scores before the softmax; target [N] (or [], [N, d…]) are
-    classes, int64.  `weight` [C] weights classes.  Targets equal to ignore_index count nothing; the mean
-    is over the others.  IndexError where a target is no class.
+    input [N, C] (or [C], or [N, C, d…]) are scores before the softmax; target [N] (or [], [N, d…])
+    are classes, int64.  `weight` [C] weights classes.  Targets equal to ignore_index count nothing;
+    the mean is over the others.  IndexError where a target is no class.
     """
     input = _classes_last("cross_entropy", input, target)
     loss = _cross_entropy(input, target, ignore_index)[0]

@@ -1,7 +1,7 @@
 """Reductions over one dimension, several, or all (dim=None); with keepdim they stay, with size 1.
 
-`dim` may be negative.  An empty dimension: sum 0, prod 1, mean and var NaN, logsumexp -inf; max, min,
-argmax and argmin raise ValueError.  IndexError where a tensor lacks the dimension.
+`dim` may be negative.  An empty dimension: sum 0, prod 1, mean and var NaN, logsumexp -inf; max,
+min, argmax and argmin raise ValueError.  IndexError where a tensor lacks the dimension.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def sum_to(x: Tensor, shape: core.Shape) -> Any:
     return core.sum_to(x, shape)
 
 
-# The rule's `shape` is that of its argument x; the op's own argument `shape` goes by the same name, and
-# is not needed.
+# The rule's `shape` is that of its argument x; the op's own argument `shape` goes by the same name,
+# and is not needed.
 sum_to.vjp(x=lambda g, shape: expand(g, shape))
 
 

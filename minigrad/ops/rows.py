@@ -96,8 +96,8 @@ def layer_norm(
 ) -> Any:
     """y = (x - mean) / √(var + eps) weight + bias over the last dimensions, those of normalized_shape.
 
-    var divides by n.  Ba, Kiros and Hinton, Layer Normalization, 2016.  ValueError where x does not end
-    in normalized_shape.
+    var divides by n.  Ba, Kiros and Hinton, Layer Normalization, 2016.  ValueError where x does not
+    end in normalized_shape.
     """
     last = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not last or x.shape[-len(last) :] != last:

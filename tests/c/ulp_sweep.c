@@ -8,8 +8,8 @@
  *     ./sweep exp          of one
  *     ./sweep exp all      every float (float32 only), some minutes
  * Each line is the largest error in units in the last place (ULP) and where it is; the exit status
- * is 1 if one is above its bound.  Float32 is compared with the C library's double, float64 with its
- * long double. */
+ * is 1 if one is above its bound.  Float32 is compared with the C library's double, float64 with
+ * its long double. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,22 +19,22 @@
 
 #include "kernels/vmath.inc"
 
-/* name, bound in ULP for float32 and for float64 */
+/* Name, bound in ULP for float32 and for float64: a little above what is measured; in float64 with
+ * room for C libraries whose long double functions are double ones (musl's on 64-bit ARM). */
 #define FUNCTIONS                                                                                  \
-    ONE(exp, 2.4, 4)                                                                               \
-    ONE(log, 2.4, 4)                                                                               \
-    ONE(tanh, 2.4, 4)                                                                              \
-    ONE(sigmoid, 2.4, 4)                                                                           \
-    ONE(expm1, 4, 4)                                                                               \
-    ONE(log1p, 4, 4)                                                                               \
-    ONE(softplus, 4, 4)                                                                            \
-    ONE(logsigmoid, 4, 4)                                                                          \
-    ONE(sin, 4, 4)                                                                                 \
-    ONE(cos, 4, 4)                                                                                 \
-    ONE(erf, 4, 4)                                                                                 \
-    ONE(gelu, 4, 8)                                                                                \
-    TWO(pow, 4, 8)
-
+    ONE(exp, 1.2, 4)                                                                               \
+    ONE(log, 1.2, 4)                                                                               \
+    ONE(tanh, 2.3, 4)                                                                              \
+    ONE(sigmoid, 2.2, 4)                                                                           \
+    ONE(expm1, 2.2, 4)                                                                             \
+    ONE(log1p, 1.5, 4)                                                                             \
+    ONE(softplus, 2, 4)                                                                            \
+    ONE(logsigmoid, 2, 4)                                                                          \
+    ONE(sin, 2.7, 4)                                                                               \
+    ONE(cos, 2.7, 4)                                                                               \
+    ONE(erf, 2.5, 4)                                                                               \
+    ONE(gelu, 3.6, 5)                                                                              \
+    TWO(pow, 2, 4)
 
 #define ONE(name, f32, f64)                                                                        \
     static void run_##name(real *y, const real *x, const real *b) {                                \
@@ -156,9 +156,9 @@ static real next(real x, int direction) {
 }
 
 /* numbers with something special about them, and their neighbours */
-static const double special[] = {0,  1,     2,     3,    0.5,  0.25, 0.75,  1.5,   16,     87.33655,
-                                 89, 103.9, 104.1, 88.7, 17.4, 9.02, 709.8, 745.2, 708.39, 1e30,
-                                 INFINITY};
+static const double special[] = {0,    1,    2,        3,     0.5,    0.25,  0.75,
+                                 1.5,  16,   87.33655, 89,    103.9,  104.1, 88.7,
+                                 17.4, 9.02, 709.8,    745.2, 708.39, 1e30,  INFINITY};
 
 static void sample(const function *f, worst *w) {
     enum { N = 1 << 20 };
@@ -166,7 +166,8 @@ static void sample(const function *f, worst *w) {
     for (int64_t i = 0; i < N; i += LANES) { /* every sign, exponent and upper mantissa in turn */
         for (int j = 0; j < LANES; j++) {
             ureal top = (ureal)(i + j) << (8 * sizeof(real) - 20);
-            x[j] = from_bits(top | (ureal)(random_bits() & 0xfff) | (MG_IS_F32 ? 0 : (ureal)(random_bits() >> 20)));
+            x[j] = from_bits(top | (ureal)(random_bits() & 0xfff) |
+                             (MG_IS_F32 ? 0 : (ureal)(random_bits() >> 20)));
             b[j] = (i & 64) ? any_real() : within(200);
         }
         compare(f, x, b, w);
@@ -220,7 +221,8 @@ int main(int argc, char **argv) {
         printf("%-10s %-4s %2d bytes: %8.3f ULP (bound %.1f) at x = %.17g (%a)", f->name,
                MG_IS_F32 ? "f32" : "f64", MG_VBYTES, w.ulp, f->bound, (double)w.x, (double)w.x);
         if (f->arguments > 1) printf(", b = %.17g", (double)w.b);
-        printf(": %.17g for %.17g%s\n", (double)w.y, (double)w.ref, w.ulp > f->bound ? " <-- BAD" : "");
+        printf(": %.17g for %.17g%s\n", (double)w.y, (double)w.ref,
+               w.ulp > f->bound ? " <-- BAD" : "");
         bad |= w.ulp > f->bound;
         found = 1;
     }

@@ -1,11 +1,11 @@
 """What all recurrent cells share.
 
-A cell is its equation.  `project` computes x W + b, for a whole sequence in one product; `step` is what
-remains for each time step.  State goes in and comes out: a cell keeps nothing between calls, so it can
-be unrolled, reversed, stacked and cut off without knowing it.
+A cell is its equation.  `project` computes x W + b, for a whole sequence in one product; `step` is
+what remains for each time step.  State goes in and comes out: a cell keeps nothing between calls,
+so it can be unrolled, reversed, stacked and cut off without knowing it.
 
-    x [N, I] input   h [N, H] hidden state   c [N, H] cell state   z [N, G H] pre-activation, G gates
-    W [I, G H] input -> hidden   U [H, G H] hidden -> hidden   b [G H] bias, one per gate
+    x [N, I] input   h [N, H] hidden state   c [N, H] cell state   z [N, G H] pre-activation, G
+    gates W [I, G H] input -> hidden   U [H, G H] hidden -> hidden   b [G H] bias, one per gate
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Cell(Module):
         """The state before the first step, for a batch of n: zeros."""
         return tuple(zeros(n, self.state_size(s), dtype=self.W.dtype) for s in self.states)
 
-    def state_size(self, name: str) -> int:
+    def state_size(self, name: str) -> int:  # noqa: ARG002 (for cells with several widths)
         """The width of the state `name`."""
         return self.hidden_size
 
@@ -91,7 +91,7 @@ class Cell(Module):
         wanted = [(n, self.state_size(s)) for s in self.states]
         if [s.shape for s in state] != wanted:
             raise ValueError(
-                f"{type(self).__name__}: state {' and '.join(str(list(s.shape)) for s in state)}, needed: "
+                f"{type(self).__name__}: state {', '.join(str(list(s.shape)) for s in state)}; needed "
                 + ", ".join(f"{s} {list(shape)}" for s, shape in zip(self.states, wanted))
             )
         return state

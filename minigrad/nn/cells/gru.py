@@ -14,9 +14,9 @@ from .base import Cell, State
 class GRUCell(Cell):
     """r, z = σ(x W + h U + b);  n = tanh(x Wₙ + (r ∘ h) Uₙ + bₙ);  h' = (1 - z) ∘ h + z ∘ n.
 
-    This is the form of the papers: the reset gate acts before the product, and z weights the candidate
-    n.  r = 0 ignores the past; z = 0 copies the state, z = 1 replaces it.  The columns of W and b are
-    those of r, z, n in this order; U [H, 2 H] belongs to r and z, Un [H, H] to n.
+    This is the form of the papers: the reset gate acts before the product, and z weights the
+    candidate n.  r = 0 ignores the past; z = 0 copies the state, z = 1 replaces it.  The columns of
+    W and b are those of r, z, n in this order; U [H, 2 H] belongs to r and z, Un [H, H] to n.
 
     reset_after=True is the other form, that of cuDNN and PyTorch, with a second bias c for n:
     n = tanh(x Wₙ + bₙ + r ∘ (h Uₙ + c)).  PyTorch's z is 1 - z here: the front `nn.GRU` converts
