@@ -47,7 +47,7 @@ class Options:
         "adam", "optimiser", choices=("sgd", "adam", "adamw", "rmsprop"), model=True
     )
     rate: float = option(
-        None, "learning rate (default: 0.01 for adam and adamw, 0.005 for rmsprop, 1 for sgd)",
+        None, "learning rate (default: 0.015 for adam and adamw, 0.005 for rmsprop, 1 for sgd)",
         above=0, model=True,
     )  # fmt: skip
     schedule: str = option(
@@ -121,7 +121,7 @@ class Options:
 
 
 BUDGETS = ("minutes", "epochs", "steps")
-RATES = {"sgd": 1.0, "adam": 0.01, "adamw": 0.01, "rmsprop": 0.005}  # tried on the default text
+RATES = {"sgd": 1.0, "adam": 0.015, "adamw": 0.015, "rmsprop": 0.005}  # tried on the default text
 
 
 def _within(value: float, limit: str, bound: float) -> bool:

@@ -14,7 +14,20 @@ itself, which saves 250 ns of 700, a large part of a small op's backward pass.
 from __future__ import annotations
 
 import inspect
+from inspect import Parameter
 from typing import Any, Callable
+
+
+def _parameters(function: Any) -> tuple[str, ...]:
+    """The names of a function's parameters, *xs first.
+
+    Read off its code: `inspect.signature` takes 25 µs, for 350 functions at import.
+    """
+    function = getattr(function, "forward", function)  # of an op
+    code = function.__code__
+    named = code.co_argcount + code.co_kwonlyargcount
+    variadic = code.co_flags & inspect.CO_VARARGS
+    return (*code.co_varnames[named : named + bool(variadic)], *code.co_varnames[:named])
 
 
 class Of:
@@ -52,14 +65,15 @@ class Rules:
 
     def __init__(self, forward: Callable[..., Any]) -> None:
         self.name = forward.__name__
-        parameters = inspect.signature(forward).parameters
-        self.arguments = list(parameters)
-        self.defaults = [p.default for p in parameters.values()]
-        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
+        code, defaults = forward.__code__, forward.__defaults__ or ()
+        self.variadic = bool(code.co_flags & inspect.CO_VARARGS)
+        self.arguments = list(_parameters(forward))
+        missing = [Parameter.empty] * (code.co_argcount - len(defaults))
+        self.defaults = [*missing, *defaults, *(forward.__kwdefaults__ or {}).values()]
         self.joint: Any = None
-        self._rules: list[Any] = [None] * len(parameters)
-        self._rules_into: list[Any] = [None] * len(parameters)
-        self._reads: list[set[str]] = [set() for _ in parameters]
+        self._rules: list[Any] = [None] * len(self.arguments)
+        self._rules_into: list[Any] = [None] * len(self.arguments)
+        self._reads: list[set[str]] = [set() for _ in self.arguments]
         self.plans = _Plans(self)
         self.rows: Any = None
         self.bare: Any = None
@@ -158,7 +172,7 @@ class Rules:
 
     @staticmethod
     def _names_of(rule: Any) -> tuple[str, ...]:
-        return rule.names if isinstance(rule, Of) else tuple(inspect.signature(rule).parameters)
+        return rule.names if isinstance(rule, Of) else _parameters(rule)
 
     def _caller(self, rule: Any, *first: str) -> Any:
         """The function f(*first, arguments) that hands `rule` the values which it names."""

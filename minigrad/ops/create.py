@@ -141,10 +141,18 @@ def eye(n: int, m: int | None = None, dtype: Any = None, requires_grad: bool = F
     return _made(np.eye(n, m, dtype=dtype or _default), requires_grad)
 
 
-# ---- random --------------------------------------------------------------------------------------
+# ---- random ----------------------------------------------------------------------------------
 
-_generator = np.random.Generator(np.random.PCG64())
+_generator: Any = None  # made when it is first asked for: numpy.random takes 10 ms to import
 _lock = threading.Lock()
+
+
+def generator() -> Any:
+    """The NumPy generator that all of minigrad draws from."""
+    global _generator
+    if _generator is None:
+        _generator = np.random.Generator(np.random.PCG64())
+    return _generator
 
 
 def manual_seed(seed: int) -> None:
@@ -155,30 +163,25 @@ def manual_seed(seed: int) -> None:
 
 def get_rng_state() -> dict[str, Any]:
     """The state of the random numbers, a dict of plain values, for `set_rng_state`."""
-    return dict(_generator.bit_generator.state)
+    return dict(generator().bit_generator.state)
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
     """Go on from where `get_rng_state` was called."""
-    _generator.bit_generator.state = state
-
-
-def generator() -> np.random.Generator:
-    """The NumPy generator that all of minigrad draws from."""
-    return _generator
+    generator().bit_generator.state = state
 
 
 def rand(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Uniform random numbers from [0, 1)."""
     with _lock:
-        a = _generator.random(_size(size), dtype=np.dtype(dtype or _default).type)
+        a = generator().random(_size(size), dtype=np.dtype(dtype or _default).type)
     return _made(np.asarray(a), requires_grad)
 
 
 def randn(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Normal random numbers with mean 0 and variance 1."""
     with _lock:
-        a = _generator.standard_normal(_size(size), dtype=np.dtype(dtype or _default).type)
+        a = generator().standard_normal(_size(size), dtype=np.dtype(dtype or _default).type)
     return _made(np.asarray(a), requires_grad)
 
 
@@ -186,10 +189,10 @@ def randint(low: int, high: int | None = None, size: Sequence[int] | None = None
     """Uniform random integers from [low, high), or from [0, low): int64, of shape `size`."""
     low, high = (0, low) if high is None else (low, high)
     with _lock:
-        return _made(_generator.integers(low, high, tuple(size or ())), False)
+        return _made(generator().integers(low, high, tuple(size or ())), False)
 
 
 def randperm(n: int) -> Tensor:
     """0 … n-1 in random order, int64."""
     with _lock:
-        return _made(_generator.permutation(n), False)
+        return _made(generator().permutation(n), False)
