@@ -230,3 +230,70 @@ def bce_with_logits(
     """-(p t log σ(x) + (1 - t) log(1 - σ(x)))"""
     loss = -(pos_weight * t * logsigmoid(x) + (1 - t) * logsigmoid(-x)) * weight
     return reduced(loss, reduction)
+
+
+# ---- recurrent nets ----------------------------------------------------------------------------
+#
+# A cell is f(parameters, x [N, I], state, options) -> new state; its first part is the output.
+
+
+def elman(p: dict[str, Any], x: Any, state: Any, f: Any = np.tanh) -> Any:
+    """h' = f(x W + h U + b)"""
+    (h,) = state
+    return (f(x @ p["W"] + h @ p["U"] + p.get("b", 0)),)
+
+
+def lstm(p: dict[str, Any], x: Any, state: Any) -> Any:
+    """i, f, o = σ(…), g = tanh(…); c' = f c + i g; h' = o tanh c', times P where there is one"""
+    h, c = state
+    W, U = np.split(p["W"], 4, 1), np.split(p["U"], 4, 1)
+    b = np.split(p["b"], 4) if "b" in p else [0] * 4
+    i = sigmoid(x @ W[0] + h @ U[0] + b[0])
+    f = sigmoid(x @ W[1] + h @ U[1] + b[1])
+    g = np.tanh(x @ W[2] + h @ U[2] + b[2])
+    o = sigmoid(x @ W[3] + h @ U[3] + b[3])
+    c = f * c + i * g
+    h = o * np.tanh(c)
+    return (h @ p["P"] if "P" in p else h), c
+
+
+def gru(p: dict[str, Any], x: Any, state: Any, reset_after: bool = False) -> Any:
+    """r, z = σ(…); h' = (1 - z) h + z n; n = tanh(x W + (r h) U + b), or tanh(x W + b + r (h U + c))"""
+    (h,) = state
+    W = np.split(p["W"], 3, 1)
+    Ur, Uz = np.split(p["U"], 2, 1)
+    b = np.split(p["b"], 3) if "b" in p else [0] * 3
+    r = sigmoid(x @ W[0] + h @ Ur + b[0])
+    z = sigmoid(x @ W[1] + h @ Uz + b[1])
+    if reset_after:
+        n = np.tanh(x @ W[2] + b[2] + r * (h @ p["Un"] + p.get("c", 0)))
+    else:
+        n = np.tanh(x @ W[2] + (r * h) @ p["Un"] + b[2])
+    return ((1 - z) * h + z * n,)
+
+
+def unroll(step: Any, x: Any, state: Any, lengths: Any, reverse: bool = False) -> Any:
+    """(y [T, N, H], final state): sequence by sequence, each cut off at its length"""
+    y = np.zeros((*x.shape[:2], state[0].shape[-1]), x.dtype)
+    final = [s.copy() for s in state]
+    for i, length in enumerate(lengths):
+        now = [s[i : i + 1] for s in state]
+        for t in range(length)[:: -1 if reverse else 1]:
+            now = step(x[t, i : i + 1], now)
+            y[t, i] = now[0][0]
+        for s, last in zip(final, now):
+            s[i] = last[0]
+    return y, final
+
+
+def layers(steps: Any, x: Any, states: Any, lengths: Any, bidirectional: bool = False) -> Any:
+    """(y, [final state of each cell]): cells on top of each other, two per layer if bidirectional"""
+    each = 2 if bidirectional else 1
+    final: list[Any] = []
+    for k in range(0, len(steps), each):
+        results = [
+            unroll(steps[k + d], x, states[k + d], lengths, reverse=d == 1) for d in range(each)
+        ]
+        x = np.concatenate([y for y, _ in results], -1)
+        final += [state for _, state in results]
+    return x, final

@@ -35,7 +35,7 @@ _char_p, _int64s = ffi.typeof("char *"), ffi.typeof("int64_t[]")
 
 # Blocks up to this many bytes come from Python's allocator (110 ns), larger ones, aligned and kept
 # for reuse, from the pool in scratch.c (380 ns).
-_SMALL = 1024
+_SMALL = 16384
 
 
 _MOST = 2**63 - 1  # bytes that C can count
@@ -232,6 +232,8 @@ def operand(value: Any, like: Any) -> Any:
     """`value` as an array.  A Python number takes the element type of `like` if that can hold it."""
     if isinstance(value, Array):
         return value
+    if value.__class__ is float and isinstance(like, Array) and like.layout.code <= F64:
+        return _number(value, math.copysign(1, value), like.layout.code)  # the usual case
     if isinstance(value, (bool, int, float)):
         code = like.layout.code if isinstance(like, Array) else F32
         if isinstance(value, float) and code > F64:

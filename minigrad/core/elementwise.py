@@ -143,9 +143,10 @@ def compare(op: str) -> Callable[[Any, Any], Any]:
 
     def kernel(a: Any, b: Any) -> Any:
         a, b = operand(a, b), operand(b, a)
-        if (y := _integers(op, a, b)) is not None:
-            return y
-        a, b = _floats(op, a, b)
+        if a.layout.code != b.layout.code or a.layout.code > F64:
+            if (y := _integers(op, a, b)) is not None:
+                return y
+            a, b = _floats(op, a, b)
         shape, f = _common(op, a, b)
         y = empty_of(shape, BOOL)
         check(lib.mg_compare(CMP[op], f, y.ptr, a.ptr, b.ptr), op, a, b)
@@ -158,9 +159,10 @@ def compare(op: str) -> Callable[[Any, Any], Any]:
 def where(condition: Any, a: Any, b: Any) -> Any:
     """condition ? a : b, with broadcasting; the condition is bool (or a number: not 0)."""
     condition, a, b = operand(condition, a), operand(a, b), operand(b, a)
-    if a.layout.code > F64 and b.layout.code > F64:
-        return from_numpy(np.where(np.asarray(condition), np.asarray(a), np.asarray(b)))
-    a, b = _floats("where", a, b)
+    if a.layout.code != b.layout.code or a.layout.code > F64:
+        if a.layout.code > F64 and b.layout.code > F64:
+            return from_numpy(np.where(np.asarray(condition), np.asarray(a), np.asarray(b)))
+        a, b = _floats("where", a, b)
     if condition.layout.code != BOOL:
         condition = astype(condition, BOOL)
     return _ternary("where", condition, a, b)
@@ -169,9 +171,11 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 def clip(x: Any, low: Any, high: Any) -> Any:
     """min(max(x, low), high); NaN stays NaN."""
     x, low, high = operand(x, low), operand(low, x), operand(high, x)
-    if (y := _integers("clip", x, low, high)) is not None:
-        return y
-    return _ternary("clip", *_floats("clip", x, low, high))
+    if not x.layout.code == low.layout.code == high.layout.code <= F64:
+        if (y := _integers("clip", x, low, high)) is not None:
+            return y
+        x, low, high = _floats("clip", x, low, high)
+    return _ternary("clip", x, low, high)
 
 
 def _ternary(op: str, a: Any, b: Any, c: Any) -> Any:

@@ -31,8 +31,11 @@ def checked_lengths(lengths: Any, steps: int, n: int) -> Any | None:
     if lengths is None:
         return None
     values = np.asarray(lengths)
-    if values.shape != (n,) or values.dtype.kind not in "iu":
-        raise ValueError(f"lengths: {n} integers are needed, one per sequence of the batch")
+    if values.shape != (n,) or (n and values.dtype.kind not in "iu"):
+        raise ValueError(
+            f"lengths: {n} integers are needed, one per sequence of the batch, not {values.dtype} "
+            f"{list(values.shape)}"
+        )
     if n and not 0 <= values.min() <= values.max() <= steps:
         raise ValueError(f"lengths: from 0 to T={steps}, not {values.min()} … {values.max()}")
     return None if n == 0 or values.min() == steps else values
@@ -64,14 +67,19 @@ class Recurrent(Module):
         steps, n = x.shape[:2]
         state = self.cell.checked(state, n)
         lengths = checked_lengths(lengths, steps, n)
+        valid = None
+        if lengths is not None:
+            valid = np.arange(steps)[:, None, None] < lengths[:, None]
+            x = where(from_numpy(valid), x, 0.0)  # 0 · NaN is NaN, also in the gradient of W
+        z = self.cell.project(x)
         if steps == 0:
-            return zeros(0, n, self.output_size, dtype=x.dtype), state
-        zs = unbind(self.cell.project(x))
+            return zeros(0, n, self.output_size, dtype=z.dtype), state
+        zs = unbind(z)
         ys: list[Any] = [None] * steps
         for t in reversed(range(steps)) if self.reverse else range(steps):
             ys[t], new = self.cell.step(zs[t], state)
-            if lengths is not None and not (valid := t < lengths).all():
-                mask = from_numpy(valid[:, None])
+            if valid is not None and not valid[t].all():
+                mask = from_numpy(valid[t])
                 ys[t] = where(mask, ys[t], 0.0)
                 new = tuple(where(mask, s, old) for s, old in zip(new, state))
             state = new
@@ -111,6 +119,8 @@ class Stack(Module):
 
     def __init__(self, layers: Sequence[Module], dropout: float = 0.0) -> None:
         super().__init__()
+        if not 0 <= dropout <= 1:
+            raise ValueError(f"dropout={dropout}: a probability, from 0 to 1, is needed")
         self.layers = ModuleList(layers)
         self.dropout = dropout
 

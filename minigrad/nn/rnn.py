@@ -36,8 +36,6 @@ class _Layers(Module):
             raise ValueError(
                 f"{type(self).__name__}: num_layers={num_layers}: at least 1 is needed"
             )
-        if not 0 <= dropout < 1:
-            raise ValueError(f"{type(self).__name__}: dropout={dropout}: from 0 to below 1")
         self.input_size, self.num_layers = input_size, num_layers
         self.batch_first, self.bidirectional = batch_first, bidirectional
         layers: list[Any] = []
@@ -90,6 +88,11 @@ class _Layers(Module):
         states = (state,) if isinstance(state, Tensor) else tuple(state)
         cells = self.cells()
         names = cells[0].states
+        if len(states) != len(names):
+            raise ValueError(
+                f"{type(self).__name__}: the state is ({', '.join(names)}), not {len(states)} tensor"
+                + "s" * (len(states) != 1)
+            )
         for s, letter in zip(states, names):
             shape: tuple[int, ...] = (len(cells), n, cells[0].state_size(letter))
             shape = (shape[0], shape[2]) if single else shape
@@ -98,8 +101,6 @@ class _Layers(Module):
                     f"{type(self).__name__}: state {letter} {list(s.shape)}: {list(shape)} is needed "
                     f"(layers x directions, {'' if single else 'batch, '}hidden)"
                 )
-        if len(states) != len(names):
-            raise ValueError(f"{type(self).__name__}: the state is ({', '.join(names)})")
         if single:
             states = tuple(s.reshape(s.shape[0], 1, s.shape[1]) for s in states)
         each = list(zip(*states))  # one tuple of states per cell
@@ -109,26 +110,39 @@ class _Layers(Module):
         """Take the weights of the PyTorch layer with the same arguments (GRU: reset_after=True).
 
         PyTorch's two biases are added up; its z gate, which is 1 - z here, changes sign.
-        ValueError where the layers differ.
+        ValueError where the layers differ, in which case nothing is changed.
         """
+        left = {name: np.asarray(value) for name, value in state_dict.items()}
+        values: list[tuple[Any, Any]] = []
         for i, cell in enumerate(self.cells()):
             layer, back = divmod(i, 2) if self.bidirectional else (i, 0)
             suffix = f"_l{layer}" + ("_reverse" if back else "")
-            weights = {
-                k[: -len(suffix)]: np.asarray(v)
-                for k, v in state_dict.items()
-                if k.endswith(suffix)
-            }
-            if "weight_ih" not in weights:
-                raise ValueError(f"load_torch: no weight_ih{suffix} in the state_dict")
-            with no_grad():
-                for name, value in self._from_torch(cell, weights).items():
-                    parameter = getattr(cell, name)
-                    if parameter is None or parameter.shape != value.shape:
-                        raise ValueError(
-                            f"load_torch: {name}{suffix} {list(value.shape)} does not fit"
-                        )
-                    parameter.copy_(np.ascontiguousarray(value, parameter.dtype))
+            weights = {k[: -len(suffix)]: left.pop(k) for k in list(left) if k.endswith(suffix)}
+            if not weights.keys() >= {"weight_ih", "weight_hh"}:
+                raise ValueError(
+                    f"load_torch: no weight_ih{suffix} and weight_hh{suffix} in the state_dict: it "
+                    f"must be that of one layer with as many layers and directions"
+                )
+            found = self._from_torch(cell, weights)
+            wanted = dict(cell.named_parameters())
+            for name in sorted(found.keys() | wanted.keys()):
+                theirs, ours = (
+                    str(list(d[name].shape)) if name in d else "none" for d in (found, wanted)
+                )
+                if theirs != ours:
+                    raise ValueError(
+                        f"load_torch: {name} of layer {suffix[1:]}: {theirs} there, {ours} here: "
+                        f"the layers must be made with the same arguments"
+                    )
+                values.append((wanted[name], found[name]))
+        if left:
+            raise ValueError(
+                f"load_torch: nothing here takes {', '.join(left)}: the state_dict must be that of "
+                f"one layer with as many layers and directions"
+            )
+        with no_grad():
+            for parameter, value in values:
+                parameter.copy_(np.ascontiguousarray(value, parameter.dtype))
 
     def _from_torch(self, cell: Any, w: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         """{name of the cell's parameter: value}"""
@@ -225,6 +239,11 @@ class GRU(_Layers):
         if not cell.reset_after:
             raise ValueError(
                 "load_torch: PyTorch's GRU resets after the product: use reset_after=True"
+            )
+        if len(w["weight_ih"]) != 3 * size:
+            raise ValueError(
+                f"load_torch: weight_ih {list(w['weight_ih'].shape)}: the first dimension must be that "
+                f"of 3 gates of hidden_size={size}"
             )
         sign = np.repeat([1.0, -1.0, 1.0], size)[:, None]  # r, z, n: PyTorch's z is 1 - z here
         W, U = w["weight_ih"] * sign, w["weight_hh"] * sign

@@ -98,6 +98,11 @@ class Cell(Module):
 
     def forward(self, x: Tensor, state: Any = None) -> Any:
         """One step: x [N, I] (or [I]) and the state [N, H] (or [H]) -> the new state."""
+        if len(x.shape) not in (1, 2):
+            raise ValueError(
+                f"{type(self).__name__}: input {list(x.shape)}: one time step, [N, I] or [I], is "
+                f"needed; Recurrent takes a whole sequence"
+            )
         single = len(x.shape) == 1
         if single:
             x = x.reshape(1, -1)

@@ -1,0 +1,94 @@
+"""The recurrent cells, one row each: how to make one, its oracle, its layers here and in PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import oracles
+from draw import Draw
+
+import minigrad as mg
+from minigrad import nn
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A cell with its options."""
+
+    cell: Any
+    oracle: Any
+    front: Any  #: the layers of such cells
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def make(self, inputs: int, hidden: int, dtype: Any = "float64") -> Any:
+        """A cell.  A projection is by one narrower than the cell."""
+        return self.cell(inputs, hidden, dtype=dtype, **self._options(hidden))
+
+    def layers(self, inputs: int, hidden: int, *args: Any, dtype: Any = "float64", **more: Any) -> Any:
+        """The front."""
+        return self.front(inputs, hidden, *args, dtype=dtype, **self._options(hidden), **more)
+
+    def hidden(self, draw: Draw) -> int:
+        """A hidden size from 1, or from 2 where there is a projection."""
+        return draw.pick(1 + ("proj_size" in self.options), 3)
+
+    def _options(self, hidden: int) -> dict[str, Any]:
+        more = {"proj_size": hidden - 1} if "proj_size" in self.options else {}
+        return {**self.options, **more}
+
+
+RELU = {"nonlinearity": "relu"}
+AFTER = {"reset_after": True}
+NO_BIAS = {"bias": False}
+after = partial(oracles.gru, reset_after=True)
+
+KINDS = {
+    "rnn": Kind(nn.RNNCell, oracles.elman, nn.RNN),
+    "rnn-relu": Kind(nn.RNNCell, partial(oracles.elman, f=oracles.relu), nn.RNN, RELU),
+    "rnn-nobias": Kind(nn.RNNCell, oracles.elman, nn.RNN, NO_BIAS),
+    "lstm": Kind(nn.LSTMCell, oracles.lstm, nn.LSTM),
+    "lstm-nobias": Kind(nn.LSTMCell, oracles.lstm, nn.LSTM, NO_BIAS),
+    "lstm-proj": Kind(nn.LSTMCell, oracles.lstm, nn.LSTM, {"proj_size": 1}),
+    "gru": Kind(nn.GRUCell, oracles.gru, nn.GRU),
+    "gru-nobias": Kind(nn.GRUCell, oracles.gru, nn.GRU, NO_BIAS),
+    "gru-after": Kind(nn.GRUCell, after, nn.GRU, AFTER),
+    "gru-after-nobias": Kind(nn.GRUCell, after, nn.GRU, {**AFTER, **NO_BIAS}),
+}
+
+
+def parameters(cell: Any, draw: Draw) -> dict[str, Any]:
+    """New values for the parameters, wide enough to saturate some gates: {name: ndarray}."""
+    values = {}
+    with mg.no_grad():
+        for name, p in cell.named_parameters():
+            values[name] = draw.normal(*p.shape).astype(p.dtype)
+            p.copy_(values[name])
+    return values
+
+
+def state_of(cell: Any, n: int, draw: Draw, dtype: Any = "float64") -> list[Any]:
+    """A random state for a batch of n: ndarrays."""
+    return [draw.normal(n, cell.state_size(s)).astype(dtype) for s in cell.states]
+
+
+def leaf(a: Any) -> Any:
+    """A tensor with a copy of the values, that requires gradients."""
+    return mg.from_numpy(np.array(a)).requires_grad_()
+
+
+def flat(result: Any) -> list[Any]:
+    """The tensors in nested tuples."""
+    if isinstance(result, mg.Tensor):
+        return [result]
+    return [x for part in result for x in flat(part)]
+
+
+def weighted(result: Any) -> Any:
+    """A number to which every element of the (nested) result contributes with a weight of its own."""
+    rng, total = np.random.default_rng(0), mg.zeros((), dtype="float64")
+    for x in flat(result):
+        total = total + (x * mg.from_numpy(rng.standard_normal(x.shape))).sum()
+    return total

@@ -1,0 +1,90 @@
+"""The examples run as a reader runs them, and what they print is true."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run(name: str) -> str:
+    """What the example prints, in a process of its own, with one thread."""
+    environment = {**os.environ, "MINIGRAD_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+    result = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py")],
+        capture_output=True, encoding="utf-8", timeout=300, env=environment, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return result.stdout
+
+
+def numbers(line: str) -> list[float]:
+    """The numbers that are words of a line."""
+    return [
+        float(w) for w in re.findall(r"(?<!\S)[-+]?\d+(?:\.\d+)?(?:e[-+]\d+)?(?=[\s:;,%]|$)", line)
+    ]
+
+
+def test_each_has_a_test_and_says_what_to_learn() -> None:
+    for path in EXAMPLES.glob("*.py"):
+        text = path.read_text("utf-8")
+        assert "What to learn:" in text.split('"""')[1], path.name
+        assert text.count("\n") < 80, path.name
+        assert f"test_{path.stem}" in globals(), path.name
+
+
+def test_bptt_by_hand() -> None:
+    lines = run("bptt_by_hand").splitlines()
+    terms = [numbers(line) for line in lines[1:7]]
+    assert [t[:2] for t in terms] == [[1, 1], [2, 1], [2, 2], [3, 1], [3, 2], [3, 3]]
+    for column, name in ((6, "w_x"), (7, "w_s")):
+        (total,) = (line for line in lines if line.startswith(f"∂L/∂{name}"))
+        by_hand, by_tape, difference = numbers(total)
+        assert sum(t[column] for t in terms) == pytest.approx(by_hand, abs=5e-9)  # nine digits each
+        assert by_hand == pytest.approx(by_tape, abs=1e-15)
+        assert difference <= 1e-15
+    assert [t[7] for t in (terms[0], terms[2], terms[5])] == [0, 0, 0]  # s_0 = 0
+
+
+def test_vanishing() -> None:
+    rows = [numbers(line) for line in run("vanishing").splitlines()]
+    table = {int(row[0]): row[1:] for row in rows if len(row) == 6}
+    assert list(table) == list(range(20, -1, -2))
+    small, large, saturated, lstm, remembering = table[0]
+    assert small == pytest.approx(0.5**20, rel=0.01)
+    assert 0.95 * 1.1**20 < large <= 1.1**20
+    assert saturated < 0.01
+    assert lstm < 1e-3
+    assert 0.5 < remembering < 20
+    for k, row in table.items():  # the bound, at every step
+        assert row[0] <= 0.5 ** (20 - k) * 1.001
+        assert max(row[1:3]) <= 1.1 ** (20 - k) * 1.001
+
+
+def test_adding_problem() -> None:
+    lines = run("adding_problem").splitlines()
+    assert numbers(lines[0])[-1] == pytest.approx(1 / 6, abs=5e-5)
+    losses = [numbers(line)[1] for line in lines if line.startswith("step")]
+    assert losses[0] > 0.1  # nothing learnt yet
+    assert losses[-1] < 0.02
+    loss = numbers(lines[-1])[0]
+    assert loss < 0.02
+
+
+def test_own_op() -> None:
+    lines = run("own_op").splitlines()
+    assert lines[:2] == ["gradcheck: True", "gradgradcheck: True"]
+    assert re.fullmatch(r"the wrong rule: .* is wrong in \d+ of 100 entries", lines[2])
+    losses = [numbers(line)[1] for line in lines if line.startswith("step")]
+    assert losses == sorted(losses, reverse=True)
+    assert lines[-2] == "increasing: True"
+    noisy, fitted = numbers(lines[-1])
+    assert 0.02 < noisy < 0.06
+    assert fitted < noisy / 4
