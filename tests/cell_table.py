@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import oracles
+import pytest
 from draw import Draw
 
 import minigrad as mg
@@ -27,7 +28,9 @@ class Kind:
         """A cell.  A projection is by one narrower than the cell."""
         return self.cell(inputs, hidden, dtype=dtype, **self._options(hidden))
 
-    def layers(self, inputs: int, hidden: int, *args: Any, dtype: Any = "float64", **more: Any) -> Any:
+    def layers(
+        self, inputs: int, hidden: int, *args: Any, dtype: Any = "float64", **more: Any
+    ) -> Any:
         """The front."""
         return self.front(inputs, hidden, *args, dtype=dtype, **self._options(hidden), **more)
 
@@ -57,6 +60,8 @@ KINDS = {
     "gru-after": Kind(nn.GRUCell, after, nn.GRU, AFTER),
     "gru-after-nobias": Kind(nn.GRUCell, after, nn.GRU, {**AFTER, **NO_BIAS}),
 }
+
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
 def parameters(cell: Any, draw: Draw) -> dict[str, Any]:
@@ -92,3 +97,18 @@ def weighted(result: Any) -> Any:
     for x in flat(result):
         total = total + (x * mg.from_numpy(rng.standard_normal(x.shape))).sum()
     return total
+
+
+def same(a: Any, b: Any, tolerance: float = 1e-12) -> None:
+    """The (nested) results are equal."""
+    a, b = flat(a), flat(b)
+    assert len(a) == len(b)
+    for x, y in zip(a, b):
+        np.testing.assert_allclose(
+            x.detach().numpy(), y.detach().numpy(), rtol=tolerance, atol=tolerance
+        )
+
+
+def as_tuple(state: Any) -> Any:
+    """The state of a cell that has one, too, as a tuple."""
+    return state if isinstance(state, tuple) else (state,)

@@ -18,6 +18,9 @@ _COMMON: dict[str, Any] = {
     # the fixtures below set what is constant throughout a test: one setup serves all its examples
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 }
+settings.register_profile(
+    "quick", max_examples=2, derandomize=True, database=None, **_COMMON
+)  # sanitizers
 settings.register_profile("dev", max_examples=8, **_COMMON)
 settings.register_profile("ci", max_examples=30, derandomize=True, database=None, **_COMMON)
 settings.register_profile(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cell_table import KINDS, Kind, leaf, parameters, state_of
+from cell_table import KINDS, Kind, every_kind, leaf, parameters, state_of
 from draw import Draw, seeded
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 import minigrad as mg
 from minigrad import nn
 
-every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 TOLERANCE = {
     "float32": {"rtol": 1e-5, "atol": 2e-6},  # 16 roundings of values up to about 8
     "float64": {"rtol": 1e-12, "atol": 1e-12},
@@ -224,7 +223,7 @@ def test_a_cell_without_step_says_so() -> None:
     class Empty(nn.Cell):
         pass
 
-    with pytest.raises(NotImplementedError, match="Empty.*step"):
+    with pytest.raises(NotImplementedError, match=r"Empty.*step"):
         Empty(2, 3)(mg.zeros(1, 2))
 
 
@@ -232,11 +231,11 @@ def test_a_cell_without_step_says_so() -> None:
 
 
 def test_wrong_arguments_are_refused() -> None:
-    with pytest.raises(ValueError, match="RNNCell.*hidden_size=0.*at least 1"):
+    with pytest.raises(ValueError, match=r"RNNCell.*hidden_size=0.*at least 1"):
         nn.RNNCell(3, 0)
-    with pytest.raises(ValueError, match="GRUCell.*input_size=-1.*at least 1"):
+    with pytest.raises(ValueError, match=r"GRUCell.*input_size=-1.*at least 1"):
         nn.GRUCell(-1, 3)
-    with pytest.raises(ValueError, match="proj_size=4.*below hidden_size=4"):
+    with pytest.raises(ValueError, match=r"proj_size=4.*below hidden_size=4"):
         nn.LSTMCell(3, 4, proj_size=4)
     with pytest.raises(ValueError, match="'gelu': 'tanh' or 'relu'"):
         nn.RNNCell(3, 4, nonlinearity="gelu")
@@ -267,7 +266,7 @@ def test_wrong_state_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=needed):
             cell(x, state)
-    with pytest.raises(TypeError, match="float64.*float32"):
+    with pytest.raises(TypeError, match=r"float64.*float32"):
         cell(x, (mg.zeros(2, 2, dtype="float64"), mg.zeros(2, 4, dtype="float64")))
 
 

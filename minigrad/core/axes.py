@@ -47,37 +47,37 @@ def permute(x: Any, order: Shape) -> Any:
     return view(x, 0, shape, shapes.normal(shape, steps))
 
 
-def reduce(op: str, x: Any, axes: Shape, parameter: float = 0.0) -> Any:
-    """x reduced over `axes` (sorted, counted from the front), which the result lacks.
+def reduce(op: str, x: Any, axes: Shape, parameter: float = 0.0, keepdim: bool = False) -> Any:
+    """x reduced over `axes` (sorted, counted from the front), which the result lacks or has as 1.
 
     `RED` lists the ops; argmax and argmin give int64.  `parameter` is the correction of var.
     """
-    kept = tuple(d for d in range(len(x.shape)) if d not in axes)
-    length = math.prod(x.shape[d] for d in axes)
-    if not length and op in ("max", "min", "argmax", "argmin"):
+    plan = shapes.reduction(x.layout.shape, axes)
+    shape = plan.shape if not keepdim else plan.kept
+    if not plan.length and op in ("max", "min", "argmax", "argmin"):
         raise ValueError(f"{op}: no elements to choose from in {describe(x)} over dim {list(axes)}")
     if x.layout.code > F64:
-        if op not in ("sum", "prod", "max", "min", "argmax", "argmin"):
-            raise TypeError(f"{op}: {describe(x)}: a float tensor is needed")
-        a = np.asarray(x)
-        over: Any = axes
-        if op.startswith("arg"):  # one axis, or all
-            over = axes[0] if kept and axes else None
-        return from_numpy(np.asarray(getattr(np, op)(a, axis=over)))
-    # C reduces the middle of [outer, length, inner]: bring the axes together where they are not.
-    first = axes[0] if axes else len(x.shape)
-    if axes != tuple(range(first, first + len(axes))):
-        x = permute(x, (*kept, *axes))
-        first = len(kept)
+        return _reduce_integers(op, x, axes, keepdim)
+    if plan.order is not None:
+        x = permute(x, plan.order)
     x = contiguous(x)
-    outer = math.prod(x.shape[:first])
-    inner = math.prod(x.shape[first + len(axes) :])
-    shape = x.shape[:first] + x.shape[first + len(axes) :]
-    y = empty_of(shape, I64 if op.startswith("arg") else x.layout.code)
-    check(
-        lib.mg_reduce(RED[op], x.layout.code, outer, length, inner, y.ptr, x.ptr, parameter), op, x
+    code = x.layout.code
+    y = empty_of(shape, I64 if op in ("argmax", "argmin") else code)
+    status = lib.mg_reduce(
+        RED[op], code, plan.outer, plan.length, plan.inner, y.ptr, x.ptr, parameter
     )
+    if status:
+        check(status, op, x)
     return y
+
+
+def _reduce_integers(op: str, x: Any, axes: Shape, keepdim: bool) -> Any:
+    if op not in ("sum", "prod", "max", "min", "argmax", "argmin"):
+        raise TypeError(f"{op}: {describe(x)}: a float tensor is needed")
+    over: Any = axes
+    if op.startswith("arg"):  # NumPy takes one axis, or all
+        over = axes[0] if axes and len(axes) < len(x.shape) else None
+    return from_numpy(np.asarray(getattr(np, op)(np.asarray(x), axis=over, keepdims=keepdim)))
 
 
 def sum_to(x: Any, shape: Shape) -> Any:

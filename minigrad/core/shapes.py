@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 Shape = tuple[int, ...]
 Strides = Optional[Shape]
@@ -53,6 +53,34 @@ def axes(dim: int | Sequence[int] | None, ndim: int) -> Shape:
     if ndim and len(result) != len(dim):
         raise ValueError(f"dim={tuple(dim)} names a dimension twice")
     return tuple(result)
+
+
+class Reduction(NamedTuple):
+    """How to see a reduction as one over the middle of [outer, length, inner]."""
+
+    order: Shape | None  #: how to permute the dimensions first, where the axes are not neighbours
+    outer: int
+    length: int
+    inner: int
+    shape: Shape  #: of the result
+    kept: Shape  #: of the result with the reduced dimensions kept, as 1
+
+
+@lru_cache(maxsize=16384)
+def reduction(shape: Shape, axes: Shape) -> Reduction:
+    """The reduction of an array of this shape over `axes` (sorted, counted from the front)."""
+    rest = tuple(d for d in range(len(shape)) if d not in axes)
+    first, order = axes[0] if axes else len(shape), None
+    if axes != tuple(range(first, first + len(axes))):
+        first, order = len(rest), (*rest, *axes)
+    return Reduction(
+        order,
+        math.prod(shape[d] for d in rest[:first]),
+        math.prod(shape[d] for d in axes),
+        math.prod(shape[d] for d in rest[first:]),
+        tuple(shape[d] for d in rest),
+        tuple(1 if d in axes else n for d, n in enumerate(shape)),
+    )
 
 
 def broadcast(*shapes: Shape) -> Shape:

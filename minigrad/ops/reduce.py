@@ -24,23 +24,17 @@ _max = max  # the builtin: this module's is a reduction
 Dim = Union[None, int, Sequence[int]]
 
 
-def _kept(shape: core.Shape, axes: core.Shape) -> core.Shape:
-    return tuple(1 if d in axes else n for d, n in enumerate(shape))
-
-
 def _over(op_name: str, x: Tensor, dim: Dim, keepdim: bool, parameter: float = 0.0) -> Any:
-    axes = shapes.axes(dim, len(x.shape))
-    y = core.reduce(op_name, x, axes, parameter)
-    return core.view(y, 0, _kept(x.shape, axes), None) if keepdim else y
+    return core.reduce(op_name, x, shapes.axes(dim, len(x.shape)), parameter, keepdim)
 
 
 def _back(g: Tensor, shape: core.Shape, dim: Dim) -> Any:
     """g, or y, with the reduced dimensions put back with size 1: it broadcasts against x."""
-    return reshape(g, _kept(shape, shapes.axes(dim, len(shape))))
+    return reshape(g, shapes.reduction(shape, shapes.axes(dim, len(shape))).kept)
 
 
 def _count(shape: core.Shape, dim: Dim) -> int:
-    return math.prod(shape[d] for d in shapes.axes(dim, len(shape)))
+    return shapes.reduction(shape, shapes.axes(dim, len(shape))).length
 
 
 @op

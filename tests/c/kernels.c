@@ -1,10 +1,11 @@
 /* kernels.c: every kernel of kernels.def through the functions of minigrad.h, in C alone, against
- * the plain formulas of references.h: each instruction set of the machine, both element types, sizes
- * around every vector's width, special values, strides, in place; and one, two and three threads,
- * which must give the same bits.  Results lie between guard bytes, and not on a vector's boundary.
+ * the plain formulas of references.h: each instruction set of the machine, both element types,
+ * sizes around every vector's width, special values, strides, in place; and one, two and three
+ * threads, which must give the same bits.  Results lie between guard bytes, and not on a vector's
+ * boundary.
  *
  *   cc -O2 -std=gnu11 -ffp-contract=fast -Wno-psabi -pthread -Icextension tests/c/kernels.c \
- *      cextension/*.c cextension/isa/[a-z]*.c -lm -o kernels && ./kernels
+ *      $(find cextension -name '*.c') -lm -o kernels && ./kernels
  *
  * With -fsanitize=address,undefined it is the sanitizers' test as well; neon.sh runs it on 64-bit
  * ARM.  Prints "ok", or what is wrong, and then ends with status 1. */
@@ -96,7 +97,8 @@ static void expect(int64_t i, int dtype, double got, truth t, int zero_sign) {
         return;
     }
     const int overflows = t.slack > (dtype == MG_F32 ? 0x1p127 : 0x1p1023);
-    if (!isnan(want) && (overflows || fabs(got - want) <= eps * t.slack + (t.slack > 0) * 4 * least))
+    if (!isnan(want) &&
+        (overflows || fabs(got - want) <= eps * t.slack + (t.slack > 0) * 4 * least))
         return;
     fail("value", i, got, want);
 }
@@ -162,8 +164,9 @@ static int64_t below(int64_t n) { /* a random number in [0, n): xorshift */
 static double uniform(void) { return (double)below((int64_t)1 << 52) * 0x1p-52; }
 
 static const double special[] = {
-    NAN,  INFINITY, -INFINITY, 0.0, -0.0, 1, -1, 0.5, 2, 3, 0x1.fffffep127, -0x1.fffffep127,
-    0x1p-126, -0x1p-126, 1e-40, -1e-40, 88.8, -103.5, -150, 709.9, -745.2, 1e10};
+    NAN,  INFINITY,       -INFINITY,       0.0,      -0.0,      1,     -1,     0.5,  2,
+    3,    0x1.fffffep127, -0x1.fffffep127, 0x1p-126, -0x1p-126, 1e-40, -1e-40, 88.8, -103.5,
+    -150, 709.9,          -745.2,          1e10};
 enum { SPECIALS = sizeof special / sizeof *special };
 
 /* tame: in [-4, 4).  Otherwise of any sign and size in reach of exp, one in six a special value. */
@@ -227,7 +230,7 @@ static void test_memory(void) {
 static void test_refusals(void) {
     const int64_t form[] = {MG_I64, 1, 0}, real[] = {MG_F32, 1, 0}, deep[] = {MG_F32, 1, 65};
     float y = 0, x = 1;
-    int64_t bad;
+    int64_t bad = 0;
     subject("refusal", "", 0, 0, 0, 0, 0);
     status(mg_map(0, form, &y, &x), MG_BAD_OP);
     status(mg_map(MG_MAPS, real, &y, &x), MG_BAD_OP);

@@ -132,8 +132,7 @@ static void one_copy(int to, int from, const geometry *g) {
     for (int t = 0; t < 3; t++) {
         mg_set_threads(t + 1);
         y[t] = result(to, extent(g, 0, &y_first));
-        status(mg_copy(from, form, y[t].at + y_first * size_of(to),
-                       x.at + x_first * size_of(from)),
+        status(mg_copy(from, form, y[t].at + y_first * size_of(to), x.at + x_first * size_of(from)),
                MG_OK);
     }
     same(y);

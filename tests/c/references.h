@@ -4,6 +4,7 @@
  * sharply), and for sums a multiple of the sum of the magnitudes, which is what rounding errors
  * grow with.  INFINITY: nothing is promised there, except that NaN stays NaN. */
 #include <math.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct {
@@ -50,7 +51,8 @@ NEAR(map, cos, cos(a))
 NEAR(map, erf, erf(a))
 NEAR(map, sigmoid, a < 0 ? exp(a) / (1 + exp(a)) : 1 / (1 + exp(-a)))
 NEAR(map, tanh, tanh(a))
-NEAR(map, gelu, gelu_of(a))
+/* (where erfc is subnormal, that is multiplied by up to 19) */
+FORMULA(map, gelu, gelu_of(a), 6 * fabs(y) + (a < -37 ? 0x1p-1017 : 0))
 NEAR(map, softplus, fmax(a, 0) + log1p(exp(-fabs(a))))
 NEAR(map, logsigmoid, fmin(a, 0) - log1p(exp(-fabs(a))))
 
@@ -62,8 +64,8 @@ EXACT(zip, maximum, isnan(b) ? b : largest(a, b))
 EXACT(zip, minimum, isnan(b) ? b : smallest(a, b))
 EXACT(zip, leaky_relu, a > 0 ? a : b * a)
 EXACT(zip, relu_grad, b <= 0 ? 0 : a)
-FORMULA(zip, tanh_grad, a *(1 - b * b), fabs(b) > 1 ? INFINITY : 4 * fabs(a))
-FORMULA(zip, sigmoid_grad, a *b *(1 - b), b < 0 || b > 1 ? INFINITY : 4 * fabs(a * b))
+FORMULA(zip, tanh_grad, a * (1 - b * b), fabs(b) > 1 ? INFINITY : 4 * fabs(a))
+FORMULA(zip, sigmoid_grad, a * b * (1 - b), b < 0 || b > 1 ? INFINITY : 4 * fabs(a * b))
 NEAR(zip, pow, pow(a, b))
 NEAR(zip, elu, a > 0 ? a : b * expm1(a))
 
@@ -189,52 +191,58 @@ static void rows_normalize(int64_t n, truth *y, const double *x, const double *b
 static void rows_normalize_grad(int64_t n, truth *dx, const double *g, const double *y, truth *aux,
                                 double p) {
     const double mean = sum_of(n, g) / (double)n, dot = dot_of(n, g, y) / (double)n;
-    const double size = size_of_sum(n, g, NULL) / (double)n, dots = size_of_sum(n, g, y) / (double)n;
+    const double size = size_of_sum(n, g, NULL) / (double)n,
+                 dots = size_of_sum(n, g, y) / (double)n;
     const double rstd = aux->value;
     (void)p;
     for (int64_t i = 0; i < n; i++)
         dx[i] = (truth){rstd * (g[i] - mean - y[i] * dot),
-                        32 * rstd * (fabs(g[i]) + size + fabs(y[i]) * dots)};
+                        32 * fabs(rstd) * (fabs(g[i]) + size + fabs(y[i]) * dots)};
 }
 
 /* ---- optimisers: one step of one number; torch.optim's formulas, hyper as in update.inc ---- */
 
 enum { P, S1, S2, S3 }; /* what v holds; S3: the second half of s2, where it is [2, n] */
 
+/* g, or -g to ascend, plus the gradient of decay/2 p^2; slack: the size of what was added */
+static truth gradient(double g, double p, double maximize, double decay) {
+    return (truth){(maximize != 0 ? -g : g) + decay * p, fabs(g) + fabs(decay * p)};
+}
+
 /* h: lr, momentum, dampening, weight_decay, nesterov, first, maximize */
-static void update_sgd(const double *h, truth *v, double g) {
-    g = (h[6] != 0 ? -g : g) + h[3] * v[P].value;
-    const double m = h[5] != 0 ? g : h[1] * v[S1].value + (1 - h[2]) * g;
-    v[S1] = (truth){m, 16 * (fabs(g) + fabs(v[S1].value))};
-    g = h[4] != 0 ? g + h[1] * m : m;
-    v[P] = (truth){v[P].value - h[0] * g, 16 * (fabs(v[P].value) + fabs(g) + v[S1].slack)};
+static void update_sgd(const double *h, truth *v, double g_) {
+    const truth g = gradient(g_, v[P].value, h[6], h[3]);
+    const double m = h[5] != 0 ? g.value : h[1] * v[S1].value + (1 - h[2]) * g.value;
+    const double step = h[4] != 0 ? g.value + h[1] * m : m;
+    v[S1] = (truth){m, 16 * (g.slack + fabs(v[S1].value))};
+    v[P] = (truth){v[P].value - h[0] * step, 16 * fabs(v[P].value) + 2 * v[S1].slack};
 }
 /* h: lr, beta1, beta2, eps, weight_decay, 1 - beta1^t, 1 - beta2^t, maximize */
-static void adam_step(const double *h, truth *v, double g) {
-    const double m = v[S1].value + (1 - h[1]) * (g - v[S1].value);
-    const double s = h[2] * v[S2].value + (1 - h[2]) * g * g;
+static void adam_step(const double *h, truth *v, truth g) {
+    const double m = v[S1].value + (1 - h[1]) * (g.value - v[S1].value);
+    const double s = h[2] * v[S2].value + (1 - h[2]) * g.value * g.value;
     const double root = sqrt(s / h[6]) + h[3], rate = h[0] / h[5] / root;
-    v[S1] = (truth){m, 8 * (fabs(g) + fabs(v[S1].value))};
-    v[S2] = (truth){s, 8 * s};
+    v[S1] = (truth){m, 8 * (g.slack + fabs(v[S1].value))};
+    v[S2] = (truth){s, 8 * (h[2] * v[S2].value + g.slack * g.slack)};
     v[P] = (truth){v[P].value - rate * m, 16 * fabs(v[P].value) + 4 * rate * v[S1].slack};
 }
 static void update_adam(const double *h, truth *v, double g) {
-    adam_step(h, v, (h[7] != 0 ? -g : g) + h[4] * v[P].value);
+    adam_step(h, v, gradient(g, v[P].value, h[7], h[4]));
 }
 static void update_adamw(const double *h, truth *v, double g) {
     v[P].value *= 1 - h[0] * h[4];
-    adam_step(h, v, h[7] != 0 ? -g : g);
+    adam_step(h, v, gradient(g, 0, h[7], 0));
 }
 /* h: lr, alpha, eps, weight_decay, momentum, centered, maximize */
-static void update_rmsprop(const double *h, truth *v, double g) {
-    g = (h[6] != 0 ? -g : g) + h[3] * v[P].value;
-    const double s = h[1] * v[S1].value + (1 - h[1]) * g * g;
-    const double mean = v[S3].value + (1 - h[1]) * (g - v[S3].value);
-    const double left = h[5] != 0 ? s - mean * mean : s;
-    const double step = g / (sqrt(left) + h[2]), m = step + h[4] * v[S2].value;
-    v[S1] = (truth){s, 8 * s};
-    if (h[5] != 0) v[S3] = (truth){mean, 8 * (fabs(g) + fabs(v[S3].value))};
-    if (h[4] != 0) v[S2] = (truth){m, 16 * (s / left) * (fabs(step) + fabs(v[S2].value))};
-    v[P] = (truth){v[P].value - h[0] * m,
-                   16 * (fabs(v[P].value) + h[0] * (s / left) * (fabs(step) + fabs(m)))};
+static void update_rmsprop(const double *h, truth *v, double g_) {
+    const truth g = gradient(g_, v[P].value, h[6], h[3]);
+    const double s = h[1] * v[S1].value + (1 - h[1]) * g.value * g.value;
+    const double mean = v[S3].value + (1 - h[1]) * (g.value - v[S3].value);
+    const double left = h[5] != 0 ? s - mean * mean : s, root = sqrt(left) + h[2];
+    const double m = g.value / root + h[4] * v[S2].value;
+    const double size = (s / left) * g.slack / root + fabs(h[4] * v[S2].value);
+    v[S1] = (truth){s, 8 * (s + g.slack * g.slack)};
+    if (h[5] != 0) v[S3] = (truth){mean, 8 * (g.slack + fabs(v[S3].value))};
+    if (h[4] != 0) v[S2] = (truth){m, 16 * size};
+    v[P] = (truth){v[P].value - h[0] * m, 16 * (fabs(v[P].value) + h[0] * size)};
 }

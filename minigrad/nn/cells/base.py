@@ -73,7 +73,7 @@ class Cell(Module):
 
     def step(self, z: Tensor, state: State) -> tuple[Tensor, State]:
         """(output, new state) from the projected input z [N, G H] and the state."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no step()")
 
     def initial(self, n: int) -> State:
         """The state before the first step, for a batch of n: zeros."""

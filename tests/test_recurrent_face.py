@@ -1,0 +1,198 @@
+"""The fronts nn.RNN, nn.LSTM, nn.GRU: PyTorch's face, what it refuses, what it costs."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+from cell_table import KINDS, Kind, as_tuple, every_kind, flat, leaf, same, state_of
+from draw import seeded
+
+import minigrad as mg
+from minigrad import nn
+
+
+@every_kind
+def test_the_front_is_made_of_the_blocks(kind: Kind) -> None:
+    """nn.LSTM(…, 2, bidirectional=True) = Stack of Bidirectional, with the same cells."""
+    x = mg.randn(5, 3, 2, dtype="float64")
+    front = kind.layers(2, 3, 2, bidirectional=True)
+    a, b, c, d = front.cells()
+    y, states = nn.Stack([nn.Bidirectional(a, b), nn.Bidirectional(c, d)])(x, lengths=[5, 2, 4])
+    packed = [mg.stack(parts) for parts in zip(*(s for layer in states for s in layer))]
+    got, final = front(x, lengths=[5, 2, 4])
+    same((got, as_tuple(final)), (y, packed), tolerance=0)
+    front = kind.layers(2, 3, 2)
+    a, b = front.cells()
+    below, s = nn.Recurrent(a)(x)
+    y, t = nn.Recurrent(b)(below)
+    got, final = front(x)
+    same((got, as_tuple(final)), (y, [mg.stack(parts) for parts in zip(s, t)]), tolerance=0)
+    same(nn.Stack([nn.Recurrent(a)])(x), (below, (s,)), tolerance=0)  # a stack of one: the layer
+
+
+@every_kind
+def test_batch_first_and_no_batch(kind: Kind) -> None:
+    front = kind.layers(2, 3, 2, bidirectional=True)
+    turned = kind.layers(2, 3, 2, bidirectional=True, batch_first=True)
+    turned.load_state_dict(front.state_dict())
+    x = mg.randn(5, 3, 2, dtype="float64")
+    y, final = front(x)
+    got, last = turned(x.transpose(0, 1), final, [4, 5, 2])
+    want, _ = front(x, final, [4, 5, 2])
+    same(got.transpose(0, 1), want, tolerance=0)
+    assert flat(last)[0].shape == flat(final)[0].shape
+    one, state = x[:, 1:2], tuple(s[:, 1:2] for s in as_tuple(final))
+    want, final = front(one, state, [4])
+    alone = tuple(s[:, 0] for s in state)
+    for layer in (front, turned):
+        y, last = layer(one[:, 0], alone if len(alone) > 1 else alone[0], [4])
+        assert len(y.shape) == 2
+        same((y, as_tuple(last)), (want[:, 0], [s[:, 0] for s in as_tuple(final)]), tolerance=0)
+
+
+# ---- dropout -----------------------------------------------------------------------------------
+
+
+def test_dropout_is_between_layers_and_while_training() -> None:
+    x = mg.randn(5, 3, 2)
+    plain, dropping = nn.GRU(2, 4, 3), nn.GRU(2, 4, 3, dropout=0.5)
+    dropping.load_state_dict(plain.state_dict())
+    mg.manual_seed(1)
+    y, _ = dropping(x)
+    assert abs(y.detach().numpy() - plain(x)[0].detach().numpy()).max() > 1e-3
+    mg.manual_seed(1)
+    same(dropping(x)[0], y, tolerance=0)
+    same(dropping.eval()(x), plain(x), tolerance=0)
+    single = nn.GRU(2, 4, 1, dropout=0.5)
+    same(single(x), single.eval()(x), tolerance=0)  # there is no between
+    all_dropped = nn.RNN(2, 4, 2, dropout=1.0, bias=False)
+    assert not all_dropped(x)[0].detach().numpy().any()
+
+
+# ---- errors ------------------------------------------------------------------------------------
+
+
+def test_wrong_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match="LSTM: num_layers=0: at least 1"):
+        nn.LSTM(3, 4, num_layers=0)
+    for p in (1.5, -0.1, np.nan):
+        with pytest.raises(ValueError, match=rf"dropout={p}: a probability, from 0 to 1"):
+            nn.GRU(3, 4, 2, dropout=p)
+    with pytest.raises(ValueError, match="hidden_size=0: at least 1"):
+        nn.RNN(3, 0)
+
+
+def test_wrong_input_is_refused() -> None:
+    layer = nn.LSTM(3, 4)
+    for steps in (5, 0):
+        with pytest.raises(ValueError, match=rf"\[{steps}, 2, 7\] has 7 features.*input_size=3"):
+            layer(mg.zeros(steps, 2, 7))
+    with pytest.raises(ValueError, match=r"LSTM: input \[3\]: \[T, N, I\] or \[T, I\]"):
+        layer(mg.zeros(3))
+    with pytest.raises(ValueError, match=r"\[N, T, I\] or \[T, I\]"):
+        nn.LSTM(3, 4, batch_first=True)(mg.zeros(1, 2, 3, 4))
+    with pytest.raises(ValueError, match=r"Recurrent: input \[2, 3\]: \[T, N, I\]"):
+        nn.Recurrent(nn.RNNCell(3, 4))(mg.zeros(2, 3))
+    with pytest.raises(TypeError, match=r"float64.*float32"):
+        layer(mg.zeros(5, 2, 3, dtype="float64"))
+    with pytest.raises(ValueError, match=r"has 4 features.*input_size=5"):
+        nn.Stack([nn.Recurrent(nn.RNNCell(3, 4)), nn.Recurrent(nn.RNNCell(5, 4))])(
+            mg.zeros(2, 2, 3)
+        )
+
+
+def test_wrong_state_is_refused() -> None:
+    layer, x = nn.LSTM(3, 4, 2, bidirectional=True, proj_size=2), mg.zeros(5, 2, 3)
+    h, c = mg.zeros(4, 2, 2), mg.zeros(4, 2, 4)
+    layer(x, (h, c))
+    with pytest.raises(ValueError, match=r"state h \[4, 2, 4\]: \[4, 2, 2\] is needed.*directions"):
+        layer(x, (c, c))
+    with pytest.raises(ValueError, match=r"state c \[2, 2, 4\]: \[4, 2, 4\] is needed"):
+        layer(x, (h, c[:2]))
+    with pytest.raises(ValueError, match=r"state h \[4, 2, 2\]: \[4, 2\] is needed"):
+        layer(x[:, 0], (h, c))
+    for state, count in ((h, "1 tensor"), ((h,), "1 tensor"), ((h, c, c), "3 tensors")):
+        with pytest.raises(ValueError, match=rf"LSTM: the state is \(h, c\), not {count}$"):
+            layer(x, state)
+    with pytest.raises(TypeError, match=r"float64.*float32"):
+        layer(x, (mg.zeros(4, 2, 2, dtype="float64"), c))
+    with pytest.raises(ValueError, match="Stack: 1 states for 2 layers"):
+        layer.stack(x, (None,))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([5], r"2 integers are needed, one per sequence of the batch, not int64 \[1\]"),
+        ([[5, 4]], r"not int64 \[1, 2\]"),
+        (5, r"not int64 \[\]"),
+        ([5.0, 4.0], "integers are needed.*not float64"),
+        ([True, False], "integers are needed.*not bool"),
+        ([6, 5], r"from 0 to T=5, not 5 … 6"),
+        ([-1, 5], r"from 0 to T=5, not -1 … 5"),
+    ],
+)
+def test_wrong_lengths_are_refused(lengths: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        nn.GRU(3, 4)(mg.zeros(5, 2, 3), lengths=lengths)
+
+
+def test_lengths_come_as_lists_arrays_and_tensors() -> None:
+    layer, x = nn.GRU(3, 4), mg.randn(5, 2, 3)
+    want = layer(x, lengths=[3, 5])
+    for lengths in ((3, 5), np.array([3, 5], np.uint8), mg.tensor([3, 5])):
+        same(layer(x, lengths=lengths), want, tolerance=0)
+    assert layer(x[:, :0], lengths=[])[0].shape == (5, 0, 4)
+
+
+def test_a_state_still_attached_names_detach() -> None:
+    layer, h = nn.GRU(3, 4), None
+    for last in (False, True):
+        y, h = layer(mg.randn(5, 2, 3), h)
+        if not last:
+            y.sum().backward()
+    with pytest.raises(RuntimeError, match=r"hidden state from an earlier batch.*detach"):
+        y.sum().backward()
+
+
+# ---- size --------------------------------------------------------------------------------------
+
+
+@every_kind
+def test_graph_is_released_without_the_cyclic_collector(kind: Kind) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        layer = nn.Stack([nn.Bidirectional(kind.make(2, 3), kind.make(2, 3))])
+        h = [leaf(s) for s in state_of(layer.layers[0].ahead.cell, 2, seeded(0))]
+        gone = weakref.ref(h[0])
+        y, state = layer(mg.randn(6, 2, 2, dtype="float64"), ((h, None),), [6, 3])
+        del h
+        assert gone() is not None  # the graph keeps it, for the gradient of U
+        del y, state
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_two_thousand_steps() -> None:
+    """No recursion, forwards or backwards."""
+    layer = nn.RNN(2, 3)
+    x = mg.randn(2000, 1, 2, requires_grad=True)
+    y, h = layer(x)
+    (y.sum() + h.sum()).backward()
+    assert y.shape == (2000, 1, 3)
+    assert np.isfinite(x.grad.numpy()).all()
+    assert abs(x.grad.numpy()[0]).max() > 0
+
+
+def test_every_cell_is_in_the_table() -> None:
+    """Whoever adds a cell to the library adds a row, and has these tests."""
+    cells = {c for c in vars(nn).values() if isinstance(c, type) and issubclass(c, nn.Cell)} - {
+        nn.Cell
+    }
+    assert cells == {kind.cell for kind in KINDS.values()}
