@@ -1,18 +1,17 @@
 """Reverse-mode automatic differentiation: record what is computed, then replay it backwards.
 
-The whole engine is in this file.  It knows neither C nor any particular operation.
+This file has the tensor, the ops and `grad`.  What the tape is made of is in `tape.py`, what an op's
+derivative says in `rules.py`, the backward pass in `replay.py`.  None of them knows C, or any
+particular operation.
 
-* An **op** is a function of arrays with one rule per argument (`op`, below).  Calling it computes
-  the
+* An **op** is a function of arrays with one rule per argument (`op`, below).  Calling it computes the
   result; if an argument is tracked, it also records a `Node`.
-* A **node** refers to the nodes of the arguments and keeps exactly those arrays which the rules
-  name.
-  It does not refer to its own result, so there is no reference cycle: when the last tensor that
-  needs a graph goes, the graph goes with it.
-* **`grad`** visits the nodes from the youngest to the oldest.  That is the chain rule's order,
-  since
-  whatever used a result was recorded after it.  There is no recursion: a chain of 100 000 steps,
-  such as a recurrent network on a long text, is a loop like any other.
+* A **node** refers to the nodes of the arguments and keeps exactly those arrays which the rules name.
+  It does not refer to its own result, so there is no reference cycle: when the last tensor that needs
+  a graph goes, the graph goes with it.
+* The **backward pass** visits the nodes from the youngest to the oldest.  That is the chain rule's
+  order, since whatever used a result was recorded after it.  There is no recursion: a chain of 100 000
+  steps, such as a recurrent network on a long text, is a loop like any other.
 
 Rules are written with tensors, so the backward pass is itself differentiable: `create_graph=True`
 records it.

@@ -16,7 +16,7 @@ export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 HYPOTHESIS_PROFILE=quick
 
 # From another folder, so that the sanitized build is what is imported.
 tests=$(pwd)/tests
-cd "$(dirname "$venv")"
+cd /
 "$venv/bin/python" -c 'import sys, minigrad._core as c; assert c.__file__.startswith(sys.prefix), c'
 "$venv/bin/python" -m pytest -q -p no:cacheprovider --rootdir "$tests/.." -c "$tests/../pyproject.toml" \
     "$tests/test_core.py" "$tests/test_parallel.py" "$tests/test_ops.py" "$tests/test_optim.py"

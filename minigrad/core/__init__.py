@@ -5,6 +5,14 @@ numbers, check shapes and element types, call C and return a new array.  They kn
 gradients.
 """
 
+try:
+    from minigrad import _core
+except ModuleNotFoundError:
+    raise ImportError(
+        "minigrad's C core is not built in this folder: run `pip install -e .` here, or, if minigrad "
+        "is installed elsewhere, leave the source folder"
+    ) from None
+
 from . import shapes
 from .array import (
     BOOL,

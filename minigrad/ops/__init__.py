@@ -7,14 +7,12 @@ from . import create, elementwise, index, linalg, loss, methods, reduce, rows, s
 from .elementwise import add, div, mul, neg, sub
 
 _METHODS = {
-    elementwise: """add sub mul div neg abs sign square sqrt reciprocal pow maximum minimum exp
-    expm1 log
-        log1p sin cos erf tanh sigmoid relu clip eq ne lt le gt ge to""",
+    elementwise: """add sub mul div neg abs sign square sqrt reciprocal pow maximum minimum
+        exp expm1 log log1p sin cos erf tanh sigmoid relu clip eq ne lt le gt ge to""",
     reduce: "sum sum_to mean prod max min amax amin argmax argmin logsumexp var std",
     rows: "softmax log_softmax",
-    shape: """reshape flatten squeeze unsqueeze expand permute transpose contiguous clone split
-    chunk
-        unbind""",
+    shape: """reshape flatten squeeze unsqueeze expand permute transpose contiguous clone
+        split chunk unbind""",
     index: "narrow flip gather",
     linalg: "matmul dot outer",
     methods: "numpy item tolist numel dim size copy_ zero_ fill_",

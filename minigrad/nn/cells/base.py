@@ -4,8 +4,8 @@ A cell is its equation.  `project` computes x W + b, for a whole sequence in one
 what remains for each time step.  State goes in and comes out: a cell keeps nothing between calls,
 so it can be unrolled, reversed, stacked and cut off without knowing it.
 
-    x [N, I] input   h [N, H] hidden state   c [N, H] cell state   z [N, G H] pre-activation, G
-    gates W [I, G H] input -> hidden   U [H, G H] hidden -> hidden   b [G H] bias, one per gate
+    x [N, I] input   h [N, H] hidden state   c [N, H] cell state   z [N, G H] pre-activation
+    W [I, G H] input -> hidden   U [H, G H] hidden -> hidden   b [G H] bias, one per gate; G gates
 """
 
 from __future__ import annotations

@@ -15,12 +15,13 @@ class LSTMCell(Cell):
     """i, f, o = σ(x W + h U + b);  g = tanh(x W + h U + b);  c' = f ∘ c + i ∘ g;  h' = o ∘ tanh(c').
 
     The forget gate f remembers where it is 1 and forgets where it is 0.  The columns of W, U and b
-    are those of i, f, g, o in this order.  With proj_size P > 0, h' = (o ∘ tanh(c')) P and h is [N,
-    P].
+    are those of i, f, g, o in this order.  With proj_size > 0 there is a matrix P [H, proj_size], and
+    h' = (o ∘ tanh(c')) P.
 
     S. Hochreiter and J. Schmidhuber, Long Short-Term Memory, 1997; the forget gate: F. Gers,
-    J. Schmidhuber and F. Cummins, Learning to Forget, 2000.  x [N, I], (h, c) [N, H] each -> (h',
-    c').
+    J. Schmidhuber and F. Cummins, Learning to Forget, 2000.
+
+    x [N, I], (h, c) [N, H] each -> (h', c').
 
     >>> import minigrad
     >>> cell = minigrad.nn.LSTMCell(3, 5)
