@@ -51,10 +51,17 @@ static const unsigned char zip_is_costly[MG_ZIPS] = {
 #include "kernels.def"
 };
 
+/* Small and contiguous: the call itself counts, so no job is written. */
+static int is_small(const int64_t *form) { return form[2] == 0 && form[1] <= 1024; }
+
 int mg_map(int op, const int64_t *form, void *y, const void *x) {
     int dtype = (int)form[0];
     const mg_table *table = mg_kernels(dtype);
     if (!table || op < 0 || op >= MG_MAPS) return MG_BAD_OP;
+    if (is_small(form)) {
+        table->map[op](form[1], y, &(mg_source){x, 1}, 0);
+        return MG_OK;
+    }
     int64_t size = size_of(dtype);
     mg_job job = {.kernel = table->map[op],
                   .inputs = 1,
@@ -68,6 +75,10 @@ int mg_zip(int op, const int64_t *form, void *y, const void *a, const void *b) {
     int dtype = (int)form[0];
     const mg_table *table = mg_kernels(dtype);
     if (!table || op < 0 || op >= MG_ZIPS) return MG_BAD_OP;
+    if (is_small(form)) {
+        table->zip[op](form[1], y, (mg_source[]){{a, 1}, {b, 1}}, 0);
+        return MG_OK;
+    }
     int64_t size = size_of(dtype);
     mg_job job = {.kernel = table->zip[op],
                   .inputs = 2,
@@ -94,6 +105,10 @@ int mg_select(int op, const int64_t *form, void *y, const void *a, const void *b
     int dtype = (int)form[0];
     const mg_table *table = mg_kernels(dtype);
     if (!table || op < 0 || op >= MG_SELS) return MG_BAD_OP;
+    if (is_small(form)) {
+        table->select[op](form[1], y, (mg_source[]){{a, 1}, {b, 1}, {c, 1}}, 0);
+        return MG_OK;
+    }
     int64_t size = size_of(dtype);
     mg_job job = {
         .kernel = table->select[op],

@@ -168,15 +168,18 @@ def op(forward: Callable[..., Any]) -> Any:
     apply: Any
 
     # Three times the same; the first two save 250 ns where an op has one or two arguments.
-    plans = rules.plans
+    plans: list[Any] = [None] * 4
     if len(names) == 1 and not rules.variadic:
 
         def apply(x: Any) -> Any:
             y = forward(x)
             if x.node is not None and (not pauses or mode.recording):
-                keep_output, keep, mask = plans[1]
+                plan = plans[1]
+                if plan is None:
+                    plan = plans[1] = rules.plan(1)
+                keep_output, keep, mask = plan
                 if mask is not None or y.__class__ is tuple:
-                    _record(rules, plans[1], y, (x,), (x.node,))
+                    _record(rules, plan, y, (x,), (x.node,))
                     return y
                 node = Node()
                 node.rules = rules
@@ -199,11 +202,15 @@ def op(forward: Callable[..., Any]) -> Any:
                 except AttributeError:  # one of them is a number
                     m, n = getattr(a, "node", None), getattr(b, "node", None)
                 if m is not None:
-                    keep_output, keep, mask = plan = plans[1 if n is None else 3]
+                    tracked = 1 if n is None else 3
                 elif n is not None:
-                    keep_output, keep, mask = plan = plans[2]
+                    tracked = 2
                 else:
                     return y
+                plan = plans[tracked]
+                if plan is None:
+                    plan = plans[tracked] = rules.plan(tracked)
+                keep_output, keep, mask = plan
                 if mask is not None or y.__class__ is tuple:
                     _record(rules, plan, y, (a, b), (m, n))
                     return y
@@ -230,7 +237,7 @@ def op(forward: Callable[..., Any]) -> Any:
                         args, tracked = (args, *options.values()), 1
                     rest = slice(len(args), None)
                     args += tuple(map(options.get, names[rest], rules.defaults[rest]))
-                    _record(rules, plans[tracked], y, args, parents)
+                    _record(rules, rules.plans[tracked], y, args, parents)
             return y
 
     apply = wraps(forward)(apply)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
 import os
 import sys
@@ -11,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+import minigrad
 from minigrad import commands
 from minigrad.checkpoint import CheckpointError
 from minigrad.data.text import UnreadableText
@@ -18,11 +20,22 @@ from minigrad.options import OptionError, Options
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence."""
+    """Says what is wrong in one sentence, and where the help is."""
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
-        self.exit(2, f"{self.prog}: {message}\n")
+        called = self.prog.replace("minigrad", commands.called(), 1)
+        self.exit(2, f"{self.prog}: {message} (see {called} --help)\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Reject what is unknown here, in the parser of the command, which knows its options."""
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            word = next((w for w in unknown if w.startswith("-")), unknown[0]).split("=")[0]
+            close = difflib.get_close_matches(word, self._option_string_actions, n=1)
+            what = "unknown option" if word.startswith("-") else "unexpected argument"
+            self.error(f"{what} {word}" + (f": did you mean {close[0]}?" if close else ""))
+        return known, unknown
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,6 +71,7 @@ def _fail(name: str, message: str) -> int:
 def make_parser() -> Parser:
     """All commands and their options."""
     parser = Parser(prog="minigrad", description="Recurrent networks that learn text.")
+    parser.add_argument("--version", action="version", version=f"minigrad {minigrad.__version__}")
     commands_ = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     p = commands_.add_parser("train", help="train a character model and write with it")
@@ -82,7 +96,7 @@ def make_parser() -> Parser:
     p.add_argument("--overwrite", action="store_true", help="replace an earlier checkpoint")
     p.add_argument("--plot", type=Path, metavar="FILE.png", help="where to draw the loss curve "
                    "(default: beside the checkpoint, if matplotlib is installed)")  # fmt: skip
-    p.add_argument("--quiet", action="store_true", help="show nothing but the table at the end")
+    p.add_argument("--quiet", action="store_true", help="show only the table at the end")
 
     p = commands_.add_parser("sample", help="write with a trained model")
     p.set_defaults(run=commands.sample_command)

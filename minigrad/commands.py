@@ -29,6 +29,16 @@ from minigrad.train import DivergedError, Run, train
 SHORTEST = 2  # characters: one to read, one to predict
 
 
+def called() -> str:
+    """How this program was called, for telling what to type next: minigrad, .venv/bin/minigrad."""
+    script = Path(sys.argv[0])
+    if script.parts[-2:] == ("minigrad", "__main__.py"):
+        return f"{_name(getattr(sys, 'orig_argv', ['python'])[0])} -m minigrad"  # absent in 3.9
+    if script.stem != "minigrad" or sys.argv[0] == shutil.which("minigrad"):  # found on the PATH
+        return "minigrad"
+    return _name(sys.argv[0])
+
+
 def default_checkpoint() -> str:
     """The name of the checkpoint if none is given."""
     return "minigrad-model" + (".safetensors" if find_spec("safetensors") else ".npz")
@@ -51,17 +61,16 @@ def train_command(args: argparse.Namespace) -> int:
         sources = args.text or [Path(p) for p in saved["source"]["paths"]]
     else:
         options = Options(**given)
-        checkpoint.check_new(path, overwrite=args.overwrite)
         sources = args.text
-    picture = _picture(args, path)
-
     corpus = read_corpus(sources) if sources else standard_library()
     text = _checked(corpus)
     source = {"paths": [str(p.resolve()) for p in sources], "checksum": checkpoint.checksum(text)}
     if not args.resume:
+        checkpoint.check_new(path, overwrite=args.overwrite)
         vocabulary = Vocabulary.of(text)
     elif source["checksum"] != saved["source"]["checksum"]:
         raise CheckpointError(f"{path}: the run has begun on another text than {corpus.name}")
+    picture = _picture(args, path)
     run = Run(options, vocabulary, vocabulary.encode(text))
     if args.resume:
         run.load_state_dict(saved["run"])
@@ -74,7 +83,7 @@ def train_command(args: argparse.Namespace) -> int:
     if not args.quiet:
         for notice in corpus.notices:
             print(notice)
-        print(f"{'going on' if args.resume else 'training'} on {title}", flush=True)
+        print(f"{'going on with' if args.resume else 'training on'} {title}", flush=True)
     progress = report.Progress(
         lambda: checkpoint.write(path, run.state_dict(), source), quiet=args.quiet
     )
@@ -90,7 +99,12 @@ def train_command(args: argparse.Namespace) -> int:
         progress.save()
         print(f"stopped after step {run.step} and saved; to go on: {_resume(path)}", flush=True)
         return 128 + caught[0]
-    _conclude(run, path, title, picture)
+    print(report.table(run, title))
+    if picture is not None:
+        picture.write_bytes(report.png(run))
+    print(f"loss curve       {picture or report.sparkline(run.losses)}")
+    if not args.quiet:
+        _conclude(run, path)
     return 0
 
 
@@ -136,27 +150,22 @@ def _signals(progress: report.Progress) -> Iterator[list[int]]:
             signal.signal(s, old)
 
 
-def _name(path: Path) -> str:
+def _name(path: Path | str) -> str:
     return f'"{path}"' if " " in str(path) else str(path)
 
 
 def _resume(path: Path) -> str:
     default = str(path) == default_checkpoint()
-    return "minigrad train --resume" + ("" if default else f" --checkpoint {_name(path)}")
+    return f"{called()} train --resume" + ("" if default else f" --checkpoint {_name(path)}")
 
 
-def _conclude(run: Run, path: Path, title: str, picture: Path | None) -> None:
-    print(report.table(run, title))
-    if picture is not None:
-        picture.write_bytes(report.png(run))
-        print(f"loss curve       {picture}")
-    else:
-        print(f"loss curve       {report.sparkline(run.losses)}")
+def _conclude(run: Run, path: Path) -> None:
+    """A sample, and what to do next."""
     text = "".join(sample(run.model, run.vocabulary, length=400, temperature=0.7))
     print(f"\n{report.quoted(text)}")
     budget = next(name for name in BUDGETS if getattr(run.options, name) is not None)
     more = f"--{budget} {2 * getattr(run.options, budget):g}"
-    print(f"saved; to write more:  minigrad sample {_name(path)}")
+    print(f"saved; to write more:  {called()} sample {_name(path)}")
     print(f"       to learn more:  {_resume(path)} {more}")
 
 
@@ -204,11 +213,12 @@ def score_command(args: argparse.Namespace) -> int:
 
 def _sentences(given: list[str]) -> Iterator[str]:
     for sentence in given:
-        lines = (line.rstrip("\n") for line in sys.stdin) if sentence == "-" else [sentence]
-        for line in lines:
-            if not line:
-                raise OptionError("an empty sentence has no character to score")
-            yield line
+        if sentence == "-":
+            yield from filter(None, (line.rstrip("\n") for line in sys.stdin))  # no empty lines
+        elif sentence:
+            yield sentence
+        else:
+            raise OptionError("an empty sentence has no character to score")
 
 
 def drawn(surprisal: Surprisal, columns: int) -> str:

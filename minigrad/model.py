@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-import minigrad
-from minigrad import Tensor, nn, no_grad
+from minigrad import nn
+from minigrad.autograd import Tensor
 from minigrad.data.text import Codes, Vocabulary
+from minigrad.ops.create import from_numpy
+from minigrad.tape import no_grad
 
 CELLS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
@@ -59,7 +61,7 @@ def detach(state: State) -> State:
 def _read(model: Any, codes: Codes, state: State) -> tuple[NDArray[np.float64], State]:
     """Log-probabilities of the next character after each of `codes` [T]: [T, V], and the state."""
     with no_grad():
-        scores, state = model(minigrad.from_numpy(codes.reshape(-1, 1)), state)
+        scores, state = model(from_numpy(codes.reshape(-1, 1)), state)
         z = np.asarray(scores.numpy(), np.float64)[:, 0]
     z = z - z.max(-1, keepdims=True)
     return z - np.log(np.exp(z).sum(-1, keepdims=True)), state

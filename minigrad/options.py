@@ -87,8 +87,9 @@ class Options:
                 raise OptionError(f"--{f.name} {value}: one of {', '.join(choices)} is needed")
             for limit, bound in f.metadata["limits"].items():
                 if bound is not None and not _within(value, limit, bound):
-                    words = f"{limit.replace('_', ' ')} {bound}"
-                    raise OptionError(f"--{f.name} {value}: a finite number {words} is needed")
+                    number = "an integer" if str(f.type).startswith("int") else "a finite number"
+                    words = {"at_least": "of at least"}.get(limit, limit)
+                    raise OptionError(f"--{f.name} {value}: {number} {words} {bound} is needed")
         budgets = [f"--{name}" for name in BUDGETS if getattr(self, name) is not None]
         if len(budgets) > 1:
             raise OptionError(f"{' and '.join(budgets)} contradict each other: give one of them")

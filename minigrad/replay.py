@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from heapq import heapify, heappop, heappush, heappushpop
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from . import core, tape
@@ -30,12 +30,17 @@ def replay(
     add_into, last_write = core.add_into, tape.last_write()
     before = set_recording(create_graph)
     try:
-        node = heappop(ready)[1] if ready else None
-        while node is not None:
-            g = grads.pop(node)
+        # One node stays in hand, `waiting` with its gradient `held`: in a chain it is the next, and
+        # neither the heap nor the dict is used.
+        waiting, held = (heappop(ready)[1], None) if ready else (None, None)
+        while waiting is not None:
+            node, g = waiting, held
+            if g is None:
+                g = grads.pop(node)
+            waiting = held = None
             if node in targets:
                 found[node] = g
-            rules, saved, waiting = node.rules, node.saved, None
+            rules, saved = node.rules, node.saved
             rows: Any = ()
             if rules is None:  # a part: its gradient is an entry in that of the whole
                 waiting = _collect(node, g, grads)
@@ -49,7 +54,7 @@ def replay(
             for parent, (f, k, into, into_k) in zip(node.parents, rows):
                 if parent is None or (useful is not None and parent not in useful):
                     continue
-                total = grads.get(parent)
+                total = held if parent is waiting else grads.get(parent)
                 if total is not None and into is not None and parent in fresh:
                     if into_k >= 0:
                         into(total, g, saved[into_k])
@@ -67,28 +72,33 @@ def replay(
                 if dx.layout is not parent.layout and dx.layout.shape != parent.layout.shape:
                     dx = dx.sum_to(parent.layout.shape)  # the argument was broadcast
                 if total is None:
-                    grads[parent] = dx
-                    if into is not None and not create_graph:
-                        fresh.add(parent)
-                    if parent.__class__ is not Leaf:
-                        if waiting is not None:
-                            heappush(ready, (waiting.age, waiting))
-                        waiting = parent
+                    if parent.__class__ is Leaf:
+                        grads[parent] = dx
+                        if into is not None and not create_graph:
+                            fresh.add(parent)
+                        continue
+                    if waiting is not None:
+                        grads[waiting] = held
+                        heappush(ready, (waiting.age, waiting))
+                    waiting, held = parent, dx
                 elif parent in fresh:
                     add_into(total, dx)
                 else:
-                    grads[parent] = total + dx
+                    dx = total + dx
                     if not create_graph:
                         fresh.add(parent)
+                    if parent is waiting:
+                        held = dx
+                    else:
+                        grads[parent] = dx
             if saved and not keep:
                 node.saved = node.ptr = None
-            # One node stays in hand: in a chain it is the next, and the heap is never used.
-            if waiting is None:
-                node = heappop(ready)[1] if ready else None
-            elif not ready or waiting.age < ready[0][0]:
-                node = waiting
-            else:
-                node = heappushpop(ready, (waiting.age, waiting))[1]
+            if ready and (waiting is None or ready[0][0] < waiting.age):
+                if waiting is not None:
+                    if held is not None:
+                        grads[waiting] = held
+                    heappush(ready, (waiting.age, waiting))
+                waiting, held = heappop(ready)[1], None
     finally:
         end_recording(before)
     if wanted is not None:

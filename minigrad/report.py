@@ -39,7 +39,7 @@ class Progress(Watcher):
         self.bar: Any = None
         if self.live and find_spec("tqdm"):
             tqdm = import_module("tqdm").tqdm  # the extra `progress`
-            self.bar = tqdm(leave=False, bar_format="{n_fmt}/{total_fmt} {bar:20}{postfix}")
+            self.bar = tqdm(leave=False, bar_format="step {desc} {bar:20}{postfix}")
 
     def stepped(self, run: Run, step: Step) -> None:
         """Show the line, ten times a second."""
@@ -51,10 +51,10 @@ class Progress(Watcher):
         line = f"{self.line(step)}  {left(run)} left"
         if self.bar is not None:
             self.bar.total, self.bar.n = run.total, step.step
+            self.bar.set_description_str(place(run), refresh=False)
             self.bar.set_postfix_str(line, refresh=True)
         else:
-            line = f"\r\x1b[Kstep {step.step}/{run.total}  {line}"
-            print(line, end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[Kstep {place(run)}  {line}", end="", file=sys.stderr, flush=True)
 
     def line(self, step: Step) -> str:
         """Loss (mean of the last 50 steps), characters per second, norm of the gradient, rate."""
@@ -72,9 +72,8 @@ class Progress(Watcher):
         if self.quiet:
             return
         self.clear()
-        training = float(np.mean(run.losses[-run.options.every :]))
         print(
-            f"step {run.step} of {run.total}: training {training:.3f}, validation {loss:.3f} "
+            f"step {place(run)}: training {training_loss(run):.3f}, validation {loss:.3f} "
             f"nats = {loss * BITS:.2f} bits per character, {left(run)} left"
         )
         if not run.finished:
@@ -93,6 +92,17 @@ class Progress(Watcher):
         self.clear()
         if self.bar is not None:
             self.bar.close()
+
+
+def place(run: Run) -> str:
+    """`step of total`, or `of about total` while the total is an estimate from the speed."""
+    estimate = run.options.minutes is not None and not run.finished
+    return f"{run.step} of {'about ' * estimate}{run.total}"
+
+
+def training_loss(run: Run) -> float:
+    """The mean of the last --every steps, in nats per character."""
+    return float(np.mean(run.losses[-run.options.every :]))
 
 
 def left(run: Run) -> str:
@@ -117,13 +127,14 @@ def table(run: Run, corpus: str) -> str:
     """The run in numbers."""
     o, seconds = run.options, max(run.seconds, 1e-9)
     count = sum(math.prod(p.shape) for p in run.model.parameters())
-    training, validation = float(np.mean(run.losses[-100:])), run.validation[-1][1]
+    training, validation = training_loss(run), run.validation[-1][1]
+    averaged = f"mean of the last {min(o.every, run.step)} steps"
     return aligned([
         ("text", corpus),
         ("model", f"{o.cell} {o.layers} × {o.hidden}, {count:,} parameters, {o.dtype}"),
         ("steps", f"{run.step:,} of {o.batch} × {o.length}, {run.step / len(run.text):.2f} epochs"),
         ("time", f"{seconds:.0f} s, {run.characters / seconds:,.0f} characters per second"),
-        ("training loss", f"{training:.4f} nats = {training * BITS:.3f} bits per character"),
+        ("training loss", f"{training:.4f} nats = {training * BITS:.3f} bits per character, {averaged}"),
         ("validation loss", f"{validation:.4f} nats = {validation * BITS:.3f} bits per character"),
         ("machine", machine()),
     ])  # fmt: skip

@@ -696,3 +696,14 @@ def test_ndarrays_and_numbers_on_either_side() -> None:
 def test_operands_of_other_types(other: Any) -> None:
     with pytest.raises(TypeError):
         minigrad.ones(2) + other
+
+
+def test_logic_of_masks() -> None:
+    a, b = minigrad.tensor([True, True, False]), minigrad.tensor([True, False, False])
+    assert (a & b).tolist() == [True, False, False]
+    assert (a | b).tolist() == [True, True, False]
+    assert (a ^ b).tolist() == [False, True, False]
+    assert (~a).tolist() == [False, False, True]
+    assert (minigrad.tensor([6]) & 3).tolist() == [2]
+    with pytest.raises(TypeError, match="bool or int64 tensors are needed"):
+        ~minigrad.ones(2)

@@ -9,13 +9,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 import minigrad
-from minigrad import checkpoint, report
+from minigrad import checkpoint, commands, report
+from minigrad.__main__ import main as run_module
 from minigrad.cli import main
 from minigrad.data.text import Vocabulary
 from minigrad.model import choose, sample, score
@@ -72,6 +74,9 @@ def test_training_shows_progress_saves_and_ends_with_a_table(
     ):  # fmt: skip
         assert words in out
     saved = checkpoint.read(place / "m.npz")
+    last = np.mean(saved["run"]["losses"][-5:])
+    assert f"step 12 of 12: training {last:.3f}" in out  # the same mean as in the table
+    assert re.search(rf"training loss +{last:.4f} .*mean of the last 5 steps", out)
     assert len(saved["run"]["losses"]) == 12
     assert saved["run"]["losses"][-1] < saved["run"]["losses"][0]
 
@@ -79,7 +84,10 @@ def test_training_shows_progress_saves_and_ends_with_a_table(
 @pytest.mark.usefixtures("place")
 def test_quiet_shows_only_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "text", *TINY, "--steps", "2", "--quiet"]) == 0
-    assert capsys.readouterr().out.startswith("text ")
+    out = capsys.readouterr().out
+    assert re.match(r"text .*\nmodel .*\n(.+ {2}.+\n)+$", out)
+    assert "training loss" in out
+    assert not re.search("saved|│", out)
 
 
 @pytest.mark.usefixtures("place")
@@ -160,7 +168,7 @@ def test_resuming_can_extend_a_run_but_not_change_it(
     assert main(["train", "--resume", "--checkpoint", "model.npz", "--hidden", "9"]) == 2
     assert "--hidden 9" in capsys.readouterr().err
     assert main(["train", "--resume", "--checkpoint", "model.npz", "--steps", "25"]) == 0
-    assert "going on" in capsys.readouterr().out
+    assert re.search(r"^going on with .*text", capsys.readouterr().out)
     assert checkpoint.read(trained)["run"]["step"] == 25
     assert main(["train", "--resume", "--checkpoint", "model.npz", "--epochs", "1"]) == 0
     (trained.parent / "text").write_text(TEXT + "more")
@@ -180,7 +188,7 @@ def test_an_interrupted_run_is_saved_and_says_how_to_go_on(place: Path, number: 
         p.send_signal(number)
         out, err = p.communicate(timeout=60)
     assert (p.returncode, err) == (128 + number, "")
-    assert "minigrad train --resume --checkpoint m.npz" in out
+    assert f"{sys.executable} -m minigrad train --resume --checkpoint m.npz" in out
     stopped = int(re.findall(r"stopped after step (\d+)", out)[0])
     assert checkpoint.read(place / "m.npz")["run"]["step"] == stopped
     assert main(["train", "--resume", "--checkpoint", "m.npz", "--steps", str(stopped + 2)]) == 0
@@ -237,7 +245,7 @@ def test_scores_are_the_log_probabilities_of_the_model(
     assert surprisal.log_probability == pytest.approx(total, abs=1e-4)
     assert surprisal.bits_per_character == pytest.approx(-total / math.log(2) / 7, abs=1e-4)
 
-    monkeypatch.setattr("sys.stdin", ["jumps\n", "over\n"])
+    monkeypatch.setattr("sys.stdin", ["jumps\n", "\n", "over\n"])
     assert main(["score", "model.npz", "the dog", "-"]) == 0
     out = capsys.readouterr().out
     assert f"log-probability {total:.3f}" in out
@@ -293,10 +301,11 @@ ERRORS: list[tuple[list[str], str]] = [
     (["train", "few"], "too short"),
     (["train", "binary"], "binary file"),
     (["train", "latin1"], "not UTF-8 text: byte 0xe9 at offset 3"),
-    (["train", "text", "--layers", "0"], "--layers 0"),
+    (["train", "empty", "--checkpoint", "foreign.npz"], "empty"),
+    (["train", "text", "--layers", "0"], "--layers 0: an integer of at least 1 is needed"),
     (["train", "text", "--layers", "x"], "--layers"),
     (["train", "text", "--cell", "cnn"], "--cell"),
-    (["train", "text", "--dropout", "1"], "--dropout 1.0"),
+    (["train", "text", "--dropout", "1"], "--dropout 1.0: a finite number below 1 is needed"),
     (["train", "text", "--rate", "nan"], "--rate nan"),
     (["train", "text", "--rate", "0"], "--rate 0.0"),
     (["train", "text", "--minutes", "inf"], "--minutes inf"),
@@ -323,8 +332,11 @@ ERRORS: list[tuple[list[str], str]] = [
     (["sample", "model.npz", "--length", "0"], "--length"),
     (["score", "model.npz"], "SENTENCE"),
     (["score", "model.npz", ""], "empty sentence"),
+    (["train", "--hiden", "5"], "train: unknown option --hiden: did you mean --hidden?.* --help"),
+    (["sample", "model.npz", "--xyz=1"], r"sample: unknown option --xyz \("),
+    (["info", "model.npz"], "info: unexpected argument model.npz"),
     (["fly"], "invalid choice"),
-    ([], "COMMAND"),
+    ([], "COMMAND .*minigrad --help"),
 ]
 
 
@@ -393,6 +405,46 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     for words in (minigrad.__version__, "MINIGRAD_ISA", "baseline", "NumPy", "cffi", "tqdm"):
         assert words in out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="^0$"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"minigrad {minigrad.__version__}\n"
+
+
+def test_what_to_type_next_begins_as_the_command_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("sys.orig_argv", ["python3.11", "-m", "x"], raising=False)
+    for script, command in (
+        (".venv/bin/minigrad", ".venv/bin/minigrad"),
+        ("my venv/bin/minigrad", '"my venv/bin/minigrad"'),
+        ("/usr/bin/minigrad", "minigrad"),
+        ("/usr/bin/pytest", "minigrad"),
+        ("/x/pytest/__main__.py", "minigrad"),
+        ("/x/minigrad/__main__.py", "python3.11 -m minigrad"),
+    ):
+        monkeypatch.setattr("sys.argv", [script])
+        assert commands.called() == command
+
+
+def test_ctrl_c_while_the_program_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Loading(ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "minigrad.cli", Loading("minigrad.cli"))
+    assert run_module() == 130
+
+
+def test_a_total_that_is_an_estimate_is_called_one() -> None:
+    run = Run(Options(hidden=4, minutes=1), Vocabulary.of(TEXT), codes_of(TEXT))
+    run.step, run.total = 20, 50
+    assert report.place(run) == "20 of about 50"
+    run.step = 50
+    assert report.place(run) == "50 of 50"
+    run = Run(Options(hidden=4, steps=7), run.vocabulary, codes_of(TEXT))
+    assert report.place(run) == "0 of 7"
 
 
 def test_schedules_fall_from_one_to_a_hundredth() -> None:

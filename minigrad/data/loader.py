@@ -7,8 +7,8 @@ from typing import Any, Callable
 
 import numpy as np
 
-import minigrad
-from minigrad.autograd import Tensor
+from ..autograd import Tensor
+from ..ops import create, shape
 
 
 class Dataset:
@@ -51,11 +51,11 @@ def default_collate(examples: Sequence[Any]) -> Any:
     """
     first = examples[0]
     if isinstance(first, Tensor):
-        return minigrad.stack(list(examples))
+        return shape.stack(list(examples))
     if isinstance(first, (np.ndarray, np.generic)):
-        return minigrad.from_numpy(np.stack(list(examples)))
+        return create.from_numpy(np.stack(list(examples)))
     if isinstance(first, (bool, int, float)):
-        return minigrad.tensor(list(examples))
+        return create.tensor(list(examples))
     if isinstance(first, dict):
         return {key: default_collate([e[key] for e in examples]) for key in first}
     if isinstance(first, (tuple, list)):
@@ -105,7 +105,7 @@ class DataLoader:
         order: Sequence[int] = range(n)
         if self.shuffle:
             # not (generator or …): the default is looked up now, since manual_seed replaces it
-            random = minigrad.ops.create.generator() if self.generator is None else self.generator
+            random = create.generator() if self.generator is None else self.generator
             order = random.permutation(n).tolist()
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             yield self.collate_fn([self.dataset[i] for i in order[start : start + self.batch_size]])

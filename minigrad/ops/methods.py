@@ -149,6 +149,38 @@ def as_bool(x: Tensor) -> Tensor:
     return elementwise.to(x, create.bool_)
 
 
+# ---- logic: bool and int64, without gradient -----------------------------------------------------
+
+
+def _logic(symbol: str, function: Any, *operands: Any) -> Tensor:
+    like = next(x for x in operands if isinstance(x, Tensor))
+    arrays = [core.operand(x, like) for x in operands]
+    if any(a.layout.code <= core.F64 for a in arrays):
+        names = " and ".join(core.describe(a) for a in arrays)
+        raise TypeError(f"{symbol}: bool or int64 tensors are needed, not {names}")
+    return core.from_numpy(function(*map(np.asarray, arrays)))
+
+
+def invert(x: Tensor) -> Tensor:
+    """~x: not, bit by bit."""
+    return _logic("~", np.invert, x)
+
+
+def logical_and(a: Any, b: Any) -> Tensor:
+    """a & b, bit by bit."""
+    return _logic("&", np.bitwise_and, a, b)
+
+
+def logical_or(a: Any, b: Any) -> Tensor:
+    """a | b, bit by bit."""
+    return _logic("|", np.bitwise_or, a, b)
+
+
+def logical_xor(a: Any, b: Any) -> Tensor:
+    """a ^ b, bit by bit."""
+    return _logic("^", np.bitwise_xor, a, b)
+
+
 # ---- in place ----------------------------------------------------------------------------------
 
 
