@@ -1,5 +1,6 @@
-/* door.c: the exported functions that are not elementwise (those: elementwise.c): each picks the table
- * of kernels.  The kernels check what would harm memory and cut their work for the threads. */
+/* door.c: the exported functions that are not elementwise (those: elementwise.c): each picks the
+ * table of kernels.  The kernels check what would harm memory and cut their work for the threads.
+ */
 #include "table.h"
 #include <math.h>
 

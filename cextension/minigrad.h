@@ -10,12 +10,13 @@
  *             from all inputs; nothing in between.
  *   form      what a call needs to know of its operands, in one array: a caller has few different
  *             ones and makes each once, and every argument of a call costs it 8 ns.
- *                 { dtype, n, ndim, shape[ndim], strides of operand 1 [ndim], of operand 2 [ndim] ... }
- *             ndim 0: all operands are contiguous and have n elements.  Otherwise n is the product of
- *             the shape; strides are in elements, 0 repeats (broadcasting).
+ *                 { dtype, n, ndim, shape[ndim], strides of operand 1 [ndim], of operand 2 ... }
+ *             ndim 0: all operands are contiguous and have n elements.  Otherwise n is the product
+ *             of the shape; strides are in elements, 0 repeats (broadcasting).
  *   return    MG_OK, or one of the statuses below; the result is then unspecified, memory is not
  *             harmed.  The caller turns statuses into sentences.
- *   threads   results are the same, bit for bit, for any number of threads.                     */
+ *   threads   results are the same, bit for bit, for any number of threads.
+ */
 #ifndef MINIGRAD_H
 #define MINIGRAD_H
 #include <stdint.h>
@@ -46,12 +47,12 @@ int mg_copy(int x_dtype, const int64_t *form, void *y, const void *x);
  * `parameter` is the correction of var (PyTorch's default is 1), unused otherwise. */
 int mg_reduce(int op, int dtype, int64_t outer, int64_t length, int64_t inner, void *y,
               const void *x, double parameter);
-/* each row of x [rows, n] -> the same row of y [rows, n]; b is a second input [rows, n] where the op
- * has one; aux [rows] is what the op keeps per row (see kernels.def); parameter: eps of normalize. */
+/* each row of x [rows, n] -> the same row of y [rows, n]; b is a second input [rows, n] where the
+ * op has one; aux [rows] is what the op keeps per row (see kernels.def); parameter: eps of
+ * normalize. */
 int mg_rows(int op, int dtype, int64_t rows, int64_t n, void *y, const void *x, const void *b,
             void *aux, double parameter);
-/* loss[r] = logsumexp(x[r]) - x[r][target[r]], 0 where target[r] == ignore; lse[r] = logsumexp(x[r]).
- * A target outside [0, n) that is not `ignore`: MG_BAD_INDEX, its row in *bad. */
+/* lse[r] = logsumexp(x[r]); loss[r] = lse[r] - x[r][target[r]], 0 where target[r] == ignore.  A target outside [0, n) that is not `ignore`: MG_BAD_INDEX, its row in *bad. */
 int mg_cross_entropy(int dtype, int64_t rows, int64_t n, void *loss, void *lse, const void *x,
                      const int64_t *target, int64_t ignore, int64_t *bad);
 /* dx[r] = g[r] * (exp(x[r] - lse[r]) - onehot(target[r])), 0 where target[r] == ignore */

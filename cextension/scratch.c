@@ -49,8 +49,9 @@ static const size_t page = 64 << 10;        /* the largest ordinary page of any 
  * more of them at once than a cache set has ways (8) then misses at every step: with 10 operands it
  * took 3-5 x as long, Adam's 4 took 1.2 x.  So blocks begin at staggered places, 9 lines apart:
  * odd, so that there are 64 of them, and far enough that a load is not taken for the next operand's
- * store (1 line apart: up to 1.4 x slower).  The first begins in the middle of a page: NumPy's large
- * arrays begin at 16, and streaming to a block that begins at 64 from one took up to 5 x as long. */
+ * store (1 line apart: up to 1.4 x slower).  The first begins in the middle of a page: NumPy's
+ * large arrays begin at 16, and streaming to a block that begins at 64 from one took up to 5 x as
+ * long. */
 static const size_t stagger_from = 128 << 10, stagger = 9 * ALIGN, small = 4096;
 
 typedef struct link {
@@ -125,7 +126,8 @@ static header *from_system(size_t bytes) {
     void *start = NULL;
     if (!PLAIN && bytes >= stagger_from) {
         static atomic_uint turn;
-        offset = (small / 2 + atomic_fetch_add_explicit(&turn, 1, memory_order_relaxed) * stagger) % small;
+        offset = (small / 2 + atomic_fetch_add_explicit(&turn, 1, memory_order_relaxed) * stagger) %
+                 small;
         room += small;
     }
     if (!PLAIN && room >= huge) {

@@ -4,9 +4,10 @@
  *     MG_ISA      name, e.g. avx2           MG_DTYPE   f32 or f64
  *     MG_VBYTES   bytes per vector: 16, 32, 64
  *     MG_TARGET   what to ask of the compiler, e.g. "avx2,fma" (nothing for the baseline)
- * and includes kernels/all.inc, which includes this file.  The kernels are ordinary C on `real` (one
- * number) and `vec` (LANES numbers): + - * / and comparisons are the operators of GCC's and clang's
- * vector extensions; what those lack is spelled here.  All `#if` about machines live in this file.  */
+ * and includes kernels/all.inc, which includes this file.  The kernels are ordinary C on `real`
+ * (one number) and `vec` (LANES numbers): + - * / and comparisons are the operators of GCC's and
+ * clang's vector extensions; what those lack is spelled here.  All `#if` about machines live in
+ * this file.  */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -29,7 +30,8 @@
 #ifdef MG_TARGET
 #define MG_PRAGMA(x) _Pragma(#x)
 #if defined(__clang__)
-#define MG_BEGIN_TARGET(t) MG_PRAGMA(clang attribute push(__attribute__((target(t))), apply_to = function))
+#define MG_BEGIN_TARGET(t)                                                                         \
+    MG_PRAGMA(clang attribute push(__attribute__((target(t))), apply_to = function))
 #define MG_END_TARGET MG_PRAGMA(clang attribute pop)
 #else
 #define MG_BEGIN_TARGET(t) MG_PRAGMA(GCC push_options) MG_PRAGMA(GCC target(t))
@@ -51,7 +53,7 @@ MG_BEGIN_TARGET(MG_TARGET)
 
 #if MG_IS_F32
 typedef float real;
-typedef int32_t ireal;  /* the integer as wide as a real */
+typedef int32_t ireal; /* the integer as wide as a real */
 typedef uint32_t ureal;
 #else
 typedef double real;
@@ -69,7 +71,7 @@ typedef uint64_t ureal;
 #define LANES ((int64_t)(MG_VBYTES / sizeof(real)))
 
 typedef real vec __attribute__((vector_size(MG_VBYTES)));
-typedef ireal ivec __attribute__((vector_size(MG_VBYTES)));  /* masks too: 0 or -1 per lane */
+typedef ireal ivec __attribute__((vector_size(MG_VBYTES))); /* masks too: 0 or -1 per lane */
 typedef ureal uvec __attribute__((vector_size(MG_VBYTES)));
 /* the same, at any address a real may have */
 typedef real vec_at_any __attribute__((vector_size(MG_VBYTES), aligned(sizeof(real)), may_alias));
@@ -153,7 +155,8 @@ INLINE vec vsqrt(vec x) { return (vec)_mm_sqrt_pd((__m128d)x); }
 INLINE vec vmin(vec a, vec b) { return vsel(a < b, a, b); }
 INLINE vec vmax(vec a, vec b) { return vsel(a > b, a, b); }
 INLINE vec vsqrt(vec x) {
-    for (int i = 0; i < LANES; i++) x[i] = MG_IS_F32 ? (real)sqrtf((float)x[i]) : (real)sqrt((double)x[i]);
+    for (int i = 0; i < LANES; i++)
+        x[i] = MG_IS_F32 ? (real)sqrtf((float)x[i]) : (real)sqrt((double)x[i]);
     return x;
 }
 #endif
@@ -176,17 +179,33 @@ INLINE void vstream_end(void) {}
 
 /* The first n < LANES numbers at p, zero in the other lanes; nothing past p + n is touched. */
 #if MG_VBYTES == 64 && MG_IS_F32
-INLINE vec vload_n(const real *p, int64_t n) { return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
-INLINE void vstore_n(real *p, vec x, int64_t n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)x); }
+INLINE vec vload_n(const real *p, int64_t n) {
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+}
+INLINE void vstore_n(real *p, vec x, int64_t n) {
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)x);
+}
 #elif MG_VBYTES == 64
-INLINE vec vload_n(const real *p, int64_t n) { return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
-INLINE void vstore_n(real *p, vec x, int64_t n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)x); }
+INLINE vec vload_n(const real *p, int64_t n) {
+    return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
+}
+INLINE void vstore_n(real *p, vec x, int64_t n) {
+    _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)x);
+}
 #elif MG_VBYTES == 32 && MG_IS_F32
-INLINE vec vload_n(const real *p, int64_t n) { return (vec)_mm256_maskload_ps(p, (__m256i)vfirst(n)); }
-INLINE void vstore_n(real *p, vec x, int64_t n) { _mm256_maskstore_ps(p, (__m256i)vfirst(n), (__m256)x); }
+INLINE vec vload_n(const real *p, int64_t n) {
+    return (vec)_mm256_maskload_ps(p, (__m256i)vfirst(n));
+}
+INLINE void vstore_n(real *p, vec x, int64_t n) {
+    _mm256_maskstore_ps(p, (__m256i)vfirst(n), (__m256)x);
+}
 #elif MG_VBYTES == 32
-INLINE vec vload_n(const real *p, int64_t n) { return (vec)_mm256_maskload_pd(p, (__m256i)vfirst(n)); }
-INLINE void vstore_n(real *p, vec x, int64_t n) { _mm256_maskstore_pd(p, (__m256i)vfirst(n), (__m256d)x); }
+INLINE vec vload_n(const real *p, int64_t n) {
+    return (vec)_mm256_maskload_pd(p, (__m256i)vfirst(n));
+}
+INLINE void vstore_n(real *p, vec x, int64_t n) {
+    _mm256_maskstore_pd(p, (__m256i)vfirst(n), (__m256d)x);
+}
 #else
 INLINE vec vload_n(const real *p, int64_t n) {
     vec x = {0};
@@ -199,7 +218,9 @@ INLINE void vstore_n(real *p, vec x, int64_t n) {
 #endif
 
 /* The first n < LANES numbers at p, `pad` in the other lanes. */
-INLINE vec vload_pad(const real *p, int64_t n, vec pad) { return vsel(vfirst(n), vload_n(p, n), pad); }
+INLINE vec vload_pad(const real *p, int64_t n, vec pad) {
+    return vsel(vfirst(n), vload_n(p, n), pad);
+}
 
 /* Fold the lanes into one number, always in the same order: halves onto halves. */
 INLINE real vsum(vec x) {

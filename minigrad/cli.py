@@ -32,7 +32,7 @@ class Parser(argparse.ArgumentParser):
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
             word = next((w for w in unknown if w.startswith("-")), unknown[0]).split("=")[0]
-            close = difflib.get_close_matches(word, self._option_string_actions, n=1)
+            close = difflib.get_close_matches(word, self._option_string_actions, 1, 0.7)
             what = "unknown option" if word.startswith("-") else "unexpected argument"
             self.error(f"{what} {word}" + (f": did you mean {close[0]}?" if close else ""))
         return known, unknown
