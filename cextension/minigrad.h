@@ -52,7 +52,8 @@ int mg_reduce(int op, int dtype, int64_t outer, int64_t length, int64_t inner, v
  * normalize. */
 int mg_rows(int op, int dtype, int64_t rows, int64_t n, void *y, const void *x, const void *b,
             void *aux, double parameter);
-/* lse[r] = logsumexp(x[r]); loss[r] = lse[r] - x[r][target[r]], 0 where target[r] == ignore.  A target outside [0, n) that is not `ignore`: MG_BAD_INDEX, its row in *bad. */
+/* lse[r] = logsumexp(x[r]); loss[r] = lse[r] - x[r][target[r]], 0 where target[r] == ignore.
+ * A target outside [0, n) that is not `ignore`: MG_BAD_INDEX, its row in *bad. */
 int mg_cross_entropy(int dtype, int64_t rows, int64_t n, void *loss, void *lse, const void *x,
                      const int64_t *target, int64_t ignore, int64_t *bad);
 /* dx[r] = g[r] * (exp(x[r] - lse[r]) - onehot(target[r])), 0 where target[r] == ignore */
