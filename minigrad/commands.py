@@ -49,6 +49,11 @@ def default_checkpoint() -> str:
 
 def train_command(args: argparse.Namespace) -> int:
     """Train, or go on training; show the outcome."""
+    with _signals() as caught:
+        return _train(args, caught)
+
+
+def _train(args: argparse.Namespace, caught: list[int]) -> int:
     given = {f.name: getattr(args, f.name) for f in fields(Options) if hasattr(args, f.name)}
     path = args.checkpoint or Path(default_checkpoint())
     if args.resume:
@@ -85,16 +90,15 @@ def train_command(args: argparse.Namespace) -> int:
             print(notice)
         print(f"{'going on with' if args.resume else 'training on'} {title}", flush=True)
     progress = report.Progress(
-        lambda: checkpoint.write(path, run.state_dict(), source), quiet=args.quiet
+        lambda: checkpoint.write(path, run.state_dict(), source), caught, quiet=args.quiet
     )
-    with _signals(progress) as caught:
-        try:
-            train(run, progress)
-        except DivergedError as e:
-            print(f"minigrad train: step {run.step + 1}: {e} (--rate)", file=sys.stderr)
-            return 1
-        finally:
-            progress.close()
+    try:
+        train(run, progress)
+    except DivergedError as e:
+        print(f"minigrad train: step {run.step + 1}: {e} (--rate)", file=sys.stderr)
+        return 1
+    finally:
+        progress.close()
     if not run.finished:
         progress.save()
         print(f"stopped after step {run.step} and saved; to go on: {_resume(path)}", flush=True)
@@ -132,15 +136,18 @@ def _picture(args: argparse.Namespace, path: Path) -> Path | None:
 
 
 @contextmanager
-def _signals(progress: report.Progress) -> Iterator[list[int]]:
-    """Ctrl-C and kill end the run after the present step; a second one at once, without saving."""
+def _signals() -> Iterator[list[int]]:
+    """Ctrl-C and kill end the run after the present step; a second one at once, without saving.
+
+    They are caught from the beginning: an exception raised while something that ignores exceptions
+    runs, such as a destructor, would be lost, and the run would go on.
+    """
     caught: list[int] = []
 
     def handler(number: int, _: Any) -> None:
         if caught:
             raise KeyboardInterrupt
         caught.append(number)
-        progress.stop = True
 
     before = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -28,11 +28,11 @@ class Progress(Watcher):
     """Shows a line that changes after every step, and a paragraph after every validation.
 
     The line goes to stderr if that is a terminal: by tqdm if it is installed.  `save` is called
-    after every validation.
+    after every validation.  A signal in `caught` stops the run.
     """
 
-    def __init__(self, save: Callable[[], None], *, quiet: bool) -> None:
-        self.save, self.quiet = save, quiet
+    def __init__(self, save: Callable[[], None], caught: Sequence[int], *, quiet: bool) -> None:
+        self.save, self.caught, self.quiet = save, caught, quiet
         self.recent: deque[tuple[float, int, float]] = deque(maxlen=50)  # (time, characters, loss)
         self.shown = 0.0
         self.live = not quiet and sys.stderr.isatty()
@@ -40,6 +40,10 @@ class Progress(Watcher):
         if self.live and find_spec("tqdm"):
             tqdm = import_module("tqdm").tqdm  # the extra `progress`
             self.bar = tqdm(leave=False, bar_format="step {desc} {bar:20}{postfix}")
+
+    def stopped(self, run: Run) -> bool:  # noqa: ARG002
+        """Whether a signal has come."""
+        return bool(self.caught)
 
     def stepped(self, run: Run, step: Step) -> None:
         """Show the line, ten times a second."""

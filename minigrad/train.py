@@ -251,7 +251,9 @@ class Run:
 class Watcher:
     """What `train` tells of its progress; this one ignores it."""
 
-    stop = False  #: set it to end the run after the present step
+    def stopped(self, run: Run) -> bool:  # noqa: ARG002 (for those who look at it)
+        """Whether to end the run here; asked before every step."""
+        return False
 
     def stepped(self, run: Run, step: Step) -> None:
         """After every step."""
@@ -262,7 +264,7 @@ class Watcher:
 
 def train(run: Run, watcher: Watcher) -> None:
     """Train until the run is finished or the watcher says stop."""
-    while not run.finished and not watcher.stop:
+    while not run.finished and not watcher.stopped(run):
         watcher.stepped(run, run.advance())
         if run.finished or run.step % run.options.every == 0:
             watcher.validated(run, run.validate())
