@@ -1,5 +1,9 @@
 """minigrad: a small reverse-mode autograd library with a C core, and recurrent networks on top."""
 
+# NumPy first: where it is imported from within this package, `numpy._typing` takes 40 ms longer to load,
+# measured on CPython 3.11 with NumPy 2.4 (python -X importtime -c "import minigrad").
+import numpy  # noqa: ICN001
+
 from . import nn, optim
 from .autograd import Tensor, grad, op
 from .check import gradcheck, gradgradcheck

@@ -49,7 +49,10 @@ def replay(
                     _check_saved(node)
                 y = _output(node) if create_graph else node
                 rows = rules.rows if create_graph else rules.bare
-                if rows is None:
+                if rows is None and rules.joint is None:
+                    rules.write_rows()
+                    rows = rules.rows if create_graph else rules.bare
+                elif rows is None:
                     rows = _jointly(node, g, useful)
             for parent, (f, k, into, into_k) in zip(node.parents, rows):
                 if parent is None or (useful is not None and parent not in useful):

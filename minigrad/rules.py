@@ -85,7 +85,7 @@ class Rules:
         for argument, rule in rules.items():
             i = self._position(argument)
             self._rules[i], self._reads[i] = rule, self._names(rule, "g", "y", "shape")
-        self._write_rows()
+        self.rows = self.bare = None
 
     def vjp_into(self, **rules: Callable[..., Any]) -> None:
         """Set, for an argument that has a rule, a second form that adds to `total` in place.
@@ -100,7 +100,7 @@ class Rules:
             if not self._names(rule, "total", "g", "y", "shape") <= self._reads[i] | {"total"}:
                 message = f"{self.name}: the rule that adds reads more than the rule for {argument}"
                 raise TypeError(message)
-        self._write_rows()
+        self.rows = self.bare = None
 
     def vjp_all(self, rule: Callable[..., Any]) -> None:
         """Set one rule for all arguments: it returns their gradients in order.
@@ -147,7 +147,8 @@ class Rules:
             return output, False, mask
         return output, (None,) * len(mask) if output else (), None
 
-    def _write_rows(self) -> None:
+    def write_rows(self) -> None:
+        """Set `rows` and `bare`: when they are first asked for, which keeps the import short."""
         self.rows, self.bare = (
             [
                 (*self._call(rule, bare, "g"), *self._call(into, bare, "total", "g"))
