@@ -1,8 +1,8 @@
 /* Stress test of the thread pool and of the block pool, for ThreadSanitizer (and ASan):
  *
  *   gcc -std=gnu11 -g -O1 -fsanitize=thread -pthread -Icextension tests/c/stress_parallel.c \
- *       cextension/parallel.c cextension/scratch.c -o /tmp/stress
- *   TSAN_OPTIONS="die_after_fork=0 allocator_may_return_null=1" /tmp/stress
+ *       cextension/parallel.c cextension/scratch.c -o stress
+ *   TSAN_OPTIONS="die_after_fork=0 allocator_may_return_null=1" ./stress
  *
  * Prints "ok", or says what went wrong and ends with status 1. */
 #include "table.h"
