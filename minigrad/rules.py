@@ -57,8 +57,8 @@ class Rules:
     `rows` has for each argument (f, k, into, into_k).  The gradient is f(g, argument k) where k >=
     0, f(g, y) where k is OUTPUT, g itself where f is None, else f(g, shape, y, arguments).  `into`
     is the form that adds to a total, in the same way, or None.  `bare` is the same with kernels in
-    place of ops, for when nothing is recorded.  Both are None if one rule serves all arguments:
-    `joint`.
+    place of ops, for when nothing is recorded.  Both are None until `write_rows`, and where one
+    rule, `joint`, serves all arguments.
     """
 
     OUTPUT, GENERAL = -1, -2

@@ -84,9 +84,8 @@ def is_grad_enabled() -> bool:
 #: of nodes and of in-place writes: the younger, the smaller
 next_age = count(0, -1).__next__
 _last_write = 1
-_writes: dict[
-    int, tuple[Any, int]
-] = {}  # id of what owns the memory: (a weak reference to it, age)
+#: id of what owns the memory: (a weak reference to it, age)
+_writes: dict[int, tuple[Any, int]] = {}
 
 
 def written(x: core.Array) -> None:
