@@ -17,7 +17,7 @@
  * The pool serves one caller at a time.  Whoever finds it busy (another Python thread, or a body
  * that itself calls mg_parallel_for) runs its chunks alone, in order.                            */
 #if defined(__linux__) && !defined(_GNU_SOURCE)
-#define _GNU_SOURCE /* sched_getaffinity */
+#define _GNU_SOURCE /* sched_getaffinity, sched_getcpu, pthread_setaffinity_np */
 #endif
 #include "table.h"
 #include <pthread.h>
@@ -42,6 +42,12 @@ enum { MAX_THREADS = 256, MAX_SHARES = 1 << 20 }; /* they fit the ticket's 8 and
  * again. */
 static const int64_t spin_ns = 50 * 1000;
 
+typedef struct {
+    pthread_t thread;
+    pthread_cond_t bell;
+    bool asleep; /* until somebody rings the bell; guarded by pool.lock */
+} worker;
+
 /* Lines of 64 bytes: what is written together stands together. */
 static struct {
     _Alignas(64) _Atomic(uint64_t) ticket;
@@ -55,17 +61,17 @@ static struct {
     atomic_bool caller_sleeps;
     _Alignas(64) atomic_int parked; /* workers asleep, or about to be */
     atomic_bool stop;
-    unsigned bell; /* rung for parked workers; guarded by lock */
     pthread_mutex_t lock;
-    pthread_cond_t work, finished;
+    pthread_cond_t finished;
+#ifdef __linux__
+    cpu_set_t cores; /* where the last caller to ring might run; guarded by lock */
+#endif
     /* the rest belongs to whoever holds `busy` */
     _Alignas(64) atomic_bool busy;
     bool no_more; /* the system refused a thread */
     int started;
-    pthread_t thread[MAX_THREADS];
-} pool = {.lock = PTHREAD_MUTEX_INITIALIZER,
-          .work = PTHREAD_COND_INITIALIZER,
-          .finished = PTHREAD_COND_INITIALIZER};
+    worker workers[MAX_THREADS];
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .finished = PTHREAD_COND_INITIALIZER};
 
 static atomic_int wanted; /* threads asked for, the caller included; 0: not decided yet */
 
@@ -140,8 +146,45 @@ static void join_region(void) {
     }
 }
 
-static void *worker(void *unused) {
-    (void)unused;
+/* A worker that is woken must not land on the caller's core.  Left to itself Linux puts it there
+ * now and then, where it waits for milliseconds while the other cores idle: whole series of regions
+ * then run at the speed of one thread.  So it may wake anywhere but here, and go everywhere again
+ * once it is awake. */
+static void wake_elsewhere(worker *w) {
+#ifdef __linux__
+    cpu_set_t others;
+    int here = sched_getcpu();
+    if (here < 0 || sched_getaffinity(0, sizeof pool.cores, &pool.cores)) return;
+    others = pool.cores;
+    CPU_CLR(here, &others);
+    if (CPU_COUNT(&others)) pthread_setaffinity_np(w->thread, sizeof others, &others);
+#else
+    (void)w;
+#endif
+}
+
+/* Wake `count` of the workers that are asleep. */
+static void wake(int64_t count) {
+    pthread_mutex_lock(&pool.lock);
+    for (int i = 0; i < pool.started && count > 0; i++) {
+        worker *w = &pool.workers[i];
+        if (!w->asleep) continue;
+        wake_elsewhere(w);
+        w->asleep = false;
+        pthread_cond_signal(&w->bell);
+        count--;
+    }
+    pthread_mutex_unlock(&pool.lock);
+}
+
+static void go_anywhere(void) {
+#ifdef __linux__
+    if (CPU_COUNT(&pool.cores)) sched_setaffinity(0, sizeof pool.cores, &pool.cores);
+#endif
+}
+
+static void *work(void *self) {
+    worker *w = self;
     while (!atomic_load(&pool.stop)) {
         join_region();
         patience p = {0};
@@ -153,21 +196,15 @@ static void *worker(void *unused) {
          * rings, or the region came first and is seen here. */
         pthread_mutex_lock(&pool.lock);
         atomic_fetch_add(&pool.parked, 1);
-        unsigned bell = pool.bell;
-        while (bell == pool.bell && !has_work(atomic_load(&pool.ticket)) &&
-               !atomic_load(&pool.stop))
-            pthread_cond_wait(&pool.work, &pool.lock);
+        w->asleep = true;
+        while (w->asleep && !has_work(atomic_load(&pool.ticket)) && !atomic_load(&pool.stop))
+            pthread_cond_wait(&w->bell, &pool.lock);
+        if (!w->asleep) go_anywhere();
+        w->asleep = false;
         atomic_fetch_sub(&pool.parked, 1);
         pthread_mutex_unlock(&pool.lock);
     }
     return NULL;
-}
-
-static void wake(int64_t count) {
-    pthread_mutex_lock(&pool.lock);
-    pool.bell++;
-    while (count-- > 0) pthread_cond_signal(&pool.work);
-    pthread_mutex_unlock(&pool.lock);
 }
 
 /* Have `count` workers, or as many as the system grants. */
@@ -180,7 +217,9 @@ static void start_workers(int count) {
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&most, faults[i]);
     pthread_sigmask(SIG_BLOCK, &most, &before);
     while (pool.started < count && !pool.no_more) {
-        pool.no_more = pthread_create(&pool.thread[pool.started], NULL, worker, NULL) != 0;
+        worker *w = &pool.workers[pool.started];
+        pthread_cond_init(&w->bell, NULL);
+        pool.no_more = pthread_create(&w->thread, NULL, work, w) != 0;
         if (!pool.no_more) pool.started++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -289,7 +328,6 @@ int mg_set_threads(int n) {
 /* fork() copies the forking thread alone: the child's pool is empty, whatever it was doing. */
 static void after_fork(void) {
     pthread_mutex_init(&pool.lock, NULL);
-    pthread_cond_init(&pool.work, NULL);
     pthread_cond_init(&pool.finished, NULL);
     atomic_store(&pool.parked, 0);
     atomic_store(&pool.caller_sleeps, false);
@@ -308,5 +346,5 @@ __attribute__((destructor)) static void at_unload(void) {
     if (atomic_exchange(&pool.busy, true)) return;
     atomic_store(&pool.stop, true);
     wake(pool.started);
-    while (pool.started) pthread_join(pool.thread[--pool.started], NULL);
+    while (pool.started) pthread_join(pool.workers[--pool.started].thread, NULL);
 }
