@@ -78,6 +78,51 @@ int mg_scatter_add(int dtype, int64_t n, int64_t width, int64_t size, void *tabl
  * Strides are in elements and may have any values: transposed operands are swapped strides. */
 int mg_gemm(const int64_t *form, void *C, const void *A, const void *B, int accumulate);
 
+/* ---- whole sequences ----------------------------------------------------------------------- */
+
+/* A recurrent layer, one direction, all time steps: forward, and back-propagation through time.
+ *     form = { dtype, cell (enum mg_seq_op), T, N, I, H, P, reverse }
+ * P is the width of h: that of the projection where there is one, else H.  reverse: the last step
+ * comes first (with counts: not).  G gates; U has V of their blocks, S blocks are saved per row:
+ *                  G  V  S                      G  V  S
+ *     rnn_*        1  1  0        gru           3  2  3   (r, u, n)
+ *     lstm         4  4  4        gru_after     3  2  4   (r, u, n, h Un + c)
+ * counts [T]: the rows that take part in each step, never increasing and at most N; those of one
+ * step lie behind those of the step before, R in all.  NULL: N in every step, R = T N.
+ * arrays: NULL where there is none (no bias; zero initial state; nothing saved; zero gradient; a
+ * gradient that is not wanted).  The forward call reads those up to CELLS, and writes Y, HN, CN and,
+ * for the backward call, GATES and CELLS.  The backward call writes from DX on. */
+enum mg_sequence_array {
+    MG_ARG_X,     /* [R, I] */
+    MG_ARG_W,     /* [I, G H] */
+    MG_ARG_U,     /* [P, V H] */
+    MG_ARG_UN,    /* [H, H] of a GRU */
+    MG_ARG_PROJ,  /* [H, P] of an LSTM with a projection */
+    MG_ARG_B,     /* [G H] */
+    MG_ARG_C,     /* [H] of gru_after */
+    MG_ARG_H0,    /* [N, P] */
+    MG_ARG_C0,    /* [N, H] of an LSTM, as all that has to do with c */
+    MG_ARG_Y,     /* [R, P]: h of every step */
+    MG_ARG_HN,    /* [N, P]: after the last step of each row */
+    MG_ARG_CN,    /* [N, H] */
+    MG_ARG_GATES, /* [R, S H]; for an rnn, none */
+    MG_ARG_CELLS, /* [R, H]: c of every step */
+    MG_ARG_DY,
+    MG_ARG_DHN,
+    MG_ARG_DCN,
+    MG_ARG_DX,
+    MG_ARG_DW,
+    MG_ARG_DU,
+    MG_ARG_DUN,
+    MG_ARG_DPROJ,
+    MG_ARG_DB,
+    MG_ARG_DC,
+    MG_ARG_DH0,
+    MG_ARG_DC0
+};
+int mg_sequence_forward(const int64_t *form, void *const *arrays, const int64_t *counts);
+int mg_sequence_backward(const int64_t *form, void *const *arrays, const int64_t *counts);
+
 /* ---- training ------------------------------------------------------------------------------ */
 
 /* one optimiser step in place on p from its gradient g; s1, s2 are the optimiser's own state,
