@@ -56,6 +56,28 @@ int mg_gemm(const int64_t *form, void *C, const void *A, const void *B, int accu
                        accumulate, form[8] ? form + 8 : NULL);
 }
 
+/* ---- whole sequences --------------------------------------------------------------------- */
+
+/* Whether the form describes a layer that there is; cell, sizes and dtype. */
+static int is_sequence(const int64_t *form) {
+    if (form[1] < 0 || form[1] >= MG_SEQS) return 0;
+    for (int i = 2; i < 7; i++)
+        if (form[i] < (i < 4 ? 0 : 1)) return 0;
+    return form[6] == form[5] || form[1] == MG_SEQ_lstm;
+}
+
+int mg_sequence_forward(const int64_t *form, void *const *arrays, const int64_t *counts) {
+    const mg_table *table = mg_kernels((int)form[0]);
+    if (!table || !is_sequence(form)) return MG_BAD_OP;
+    return table->sequence_forward(form, arrays, counts);
+}
+
+int mg_sequence_backward(const int64_t *form, void *const *arrays, const int64_t *counts) {
+    const mg_table *table = mg_kernels((int)form[0]);
+    if (!table || !is_sequence(form)) return MG_BAD_OP;
+    return table->sequence_backward(form, arrays, counts);
+}
+
 /* ---- training ---------------------------------------------------------------------------- */
 
 int mg_update(int op, int dtype, int64_t n, void *p, const void *g, void *s1, void *s2,

@@ -217,6 +217,16 @@ INLINE void vstore_n(real *p, vec x, int64_t n) {
 }
 #endif
 
+/* the same for n <= LANES: free of branches once inlined where n is LANES */
+INLINE vec vget(const real *p, int64_t n) { return n == LANES ? vload(p) : vload_n(p, n); }
+INLINE void vput(real *p, vec x, int64_t n) {
+    if (n == LANES) {
+        vstore(p, x);
+    } else {
+        vstore_n(p, x, n);
+    }
+}
+
 /* The first n < LANES numbers at p, `pad` in the other lanes. */
 INLINE vec vload_pad(const real *p, int64_t n, vec pad) {
     return vsel(vfirst(n), vload_n(p, n), pad);

@@ -39,6 +39,11 @@ enum mg_upd_op {
 #include "kernels.def"
     MG_UPDS
 };
+#define SEQ(name) MG_SEQ_##name,
+enum mg_seq_op {
+#include "kernels.def"
+    MG_SEQS
+};
 
 /* An input of an elementwise kernel: n elements (step 1), or one that is repeated (step 0): then
  * MG_REPEAT copies of it lie at `at`, enough for the longest step of any kernel. */
@@ -72,6 +77,8 @@ typedef struct {
     int (*gemm)(int64_t m, int64_t n, int64_t k, void *C, const void *A, int64_t a_row,
                 int64_t a_col, const void *B, int64_t b_row, int64_t b_col, int accumulate,
                 const int64_t *batch);
+    int (*sequence_forward)(const int64_t *form, void *const *arrays, const int64_t *counts);
+    int (*sequence_backward)(const int64_t *form, void *const *arrays, const int64_t *counts);
     int (*update)(int op, int64_t n, void *p, const void *g, void *s1, void *s2,
                   const double *hyper);
     double (*sum_squares)(int64_t n, const void *x);
