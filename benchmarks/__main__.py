@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import minigrad
@@ -23,6 +24,7 @@ from . import (
     threads,
 )
 from .harness import FULL, QUICK, Bench
+from .recurrent import layers, long, streaming, workers
 
 PARTS = {
     "gemm": gemm.run,
@@ -34,7 +36,21 @@ PARTS = {
     "threads": threads.run,
     "contention": threads.run_contended,
     "import": importing.run,
+    "recurrent.lstm": partial(layers.run, cell="LSTM"),
+    "recurrent.gru": partial(layers.run, cell="GRU"),
+    "recurrent.rnn": partial(layers.run, cell="RNN"),
+    "recurrent.adam": layers.run_adam,
+    "recurrent.char": layers.run_char,
+    "recurrent.streaming": streaming.run,
+    "recurrent.long": long.run,
+    "recurrent.memory": long.run_memory,
+    "recurrent.lengths": long.run_lengths,
 }
+
+
+def named(name: str) -> list[str]:
+    """The part of that name, or all parts of that group."""
+    return [part for part in PARTS if part == name or part.startswith(name + ".")]
 
 
 def arguments() -> argparse.Namespace:
@@ -44,18 +60,26 @@ def arguments() -> argparse.Namespace:
         description="minigrad's speed beside PyTorch's and NumPy's, and the targets it is held to. "
         "The whole takes some minutes: let the machine do nothing else.",
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of: {', '.join(PARTS)} (all)")
+    names = f"of: {', '.join(PARTS)} (all); recurrent: all of recurrent.*"
+    parser.add_argument("parts", nargs="*", metavar="PART", help=names)
     parser.add_argument("--quick", action="store_true", help="fewer cases, fewer rounds")
     cores = os.cpu_count() or 1
     parser.add_argument(
         "--threads", type=int, nargs="+", default=[1, 2][:cores], help="1 and 2 unless said"
     )
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="TEXT",
+        help="of recurrent, the cases with TEXT in their names",
+    )
     parser.add_argument("--isa", choices=minigrad.core.isas(), help="minigrad's instruction set")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the numbers go")
     parser.add_argument("--strict", action="store_true", help="exit status 1 if a target is missed")
     args = parser.parse_args()
-    if unknown := [part for part in args.parts if part not in PARTS]:
+    if unknown := [part for part in args.parts if not named(part)]:
         parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    args.parts = [part for name in args.parts for part in named(name)] or list(PARTS)
     if min(args.threads) < 1:
         parser.error("--threads: from 1 on")
     return args
@@ -66,23 +90,27 @@ def main() -> int:
     args = arguments()
     if args.isa:
         minigrad.core.use_isa(args.isa)
-    bench = Bench(args.threads, args.quick, QUICK if args.quick else FULL)
+    bench = Bench(args.threads, args.quick, QUICK if args.quick else FULL, args.only)
     circumstances = report.environment(bench)
     path = args.json or Path(__file__).parent / "results-{date:.10}-{commit}-{isa}.json".format(
         **circumstances
     )
     print("\n".join(f"{key:26}{value}" for key, value in circumstances.items()))
+    for peer, reason in workers.absent().items():
+        print(f"absent: {peer} ({reason})")
     print("\nTimes are minima.  ÷ peer: minigrad's time by the peer's, of minima (of medians).")
-    for part in args.parts or PARTS:
+    for part in args.parts:
         bench.part, before = part, len(bench.rows)
         begun = time.perf_counter()
         PARTS[part](bench)
         if sys.stderr.isatty():
             print("\r" + " " * 78 + "\r", end="", file=sys.stderr)
         rows = bench.rows[before:]
+        if args.only and not rows:
+            continue
         print(f"\n{part} ({time.perf_counter() - begun:.0f} s)", "-" * 70)
-        print(report.table(rows) if rows else "needs two cores")
-        if any(row.target is not None for row in rows):
+        print(report.table(rows) if rows else "nothing to time here, or with these options")
+        if any(row.targets for row in rows):
             print(report.count(rows))
         sys.stdout.flush()
     print(f"\nall ({time.perf_counter() - bench.started:.0f} s)", "-" * 70)

@@ -96,7 +96,7 @@ def run(bench: Bench) -> None:
                     continue
                 for n in FEWER_SIZES if bench.quick else SIZES:
                     libraries = calls(name, n, dtype)
-                    judged = [peer for peer in ("torch", "numpy") if peer in libraries]
                     target = TARGET_SIGMOID if name == "sigmoid" else TARGET
+                    targets = {peer: target for peer in ("torch", "numpy") if peer in libraries}
                     case = f"{np.dtype(dtype).name} {name} {elements(n)}"
-                    bench.measure(case, libraries, threads, target, judged, check=n <= 10**5)
+                    bench.measure(case, libraries, threads, targets, check=n <= 10**5)

@@ -54,7 +54,8 @@ def run(bench: Bench) -> None:
             if numpy_obeys:
                 calls["numpy"] = partial(operator.matmul, a_, b_)
             case = f"{dtype} {m}x{k} · {k}x{n}"
-            row = bench.measure(case, calls, threads, target, ("torch", "torch out="), check=True)
+            targets = {"torch": target, "torch out=": target}
+            row = bench.measure(case, calls, threads, targets, check=True)
             row.extra["GFLOP/s"] = 2e-9 * m * k * n / min(row.times["minigrad"])
             if top := peaks[dtype]:
                 row.extra["% of peak"] = 100 * row.extra["GFLOP/s"] / (top * threads)

@@ -39,7 +39,7 @@ def installed_bytes() -> int:
 
 def run(bench: Bench) -> None:
     """Import, in turn with `import numpy`; size."""
-    row = Row(bench.part, "import", 1, {OURS: [], "numpy": []}, TARGET, ("numpy",))
+    row = Row(bench.part, "import", 1, {OURS: [], "numpy": []}, {"numpy": TARGET})
     for round_ in range(10 if bench.quick else 25):
         bench.progress(f"import {round_}", 1)
         for module, times in row.times.items():

@@ -20,6 +20,7 @@ from .engines import numpy_obeys, torch
 from .harness import OURS, Bench, Row
 
 ROOT = Path(__file__).parent.parent
+UNITS = {"s": "seconds", "MiB": "mebibytes"}  # in JSON; seconds are per call
 
 
 def cpu() -> str:
@@ -78,24 +79,49 @@ def duration(seconds: float) -> str:
     return f"{value:.{max(0, 3 - len(str(int(value))))}f} {unit}"
 
 
+def amount(value: float, unit: str) -> str:
+    """With its unit."""
+    return duration(value) if unit == "s" else f"{value:.0f} {unit}"
+
+
+def aims(row: Row) -> str:
+    """The row's targets: "≤ 0.6", or "≤ 0.6 torch, ≤ 1 numpy" where they differ."""
+    by_number: dict[float, list[str]] = {}
+    for peer, target in row.targets.items():
+        by_number.setdefault(target, []).append(peer)
+    if len(by_number) < 2:
+        return "".join(f"≤ {target:.3g}" for target in by_number)
+    return ", ".join(f"≤ {target:.3g} {' '.join(p)}" for target, p in by_number.items())
+
+
+def verdict(row: Row) -> str:
+    """Whether all targets are met, or else which are not."""
+    words: dict[str, list[str]] = {}
+    for peer, word in row.verdicts().items():
+        words.setdefault(word, []).append(peer)
+    if set(words) <= {"met"}:
+        return "".join(words)
+    return "; ".join(f"{word} {', '.join(p)}" for word, p in words.items() if word != "met")
+
+
 def table(rows: list[Row]) -> str:
     """Minima per engine; ratios minigrad ÷ peer of minima and, in brackets, of medians."""
     fullest = max(rows, key=lambda row: len(row.times))
     names = list(dict.fromkeys([*fullest.times, *(name for row in rows for name in row.times)]))
     peers = [name for name in names if name != OURS]
     extras = list(dict.fromkeys(key for row in rows for key in row.extra))
-    judged = any(row.target is not None for row in rows)
+    judged = any(row.targets for row in rows)
     head = ["case", "threads", *names, *(f"÷ {p}" for p in peers), *extras]
     lines = [head + ["target", ""] * judged]
     for row in rows:
         cells = [row.case, str(row.threads)]
-        cells += [duration(min(row.times[n])) if n in row.times else "" for n in names]
+        cells += [amount(min(row.times[n]), row.unit) if n in row.times else "" for n in names]
         for peer in peers:
             known = peer in row.times
-            cells.append("{:.2f} ({:.2f})".format(*row.ratios(peer)) if known else "")
+            cells.append("{:.3g} ({:.3g})".format(*row.ratios(peer)) if known else "")
         cells += [f"{row.extra[key]:.4g}" if key in row.extra else "" for key in extras]
         if judged:
-            cells += ["" if row.target is None else f"≤ {row.target:.2f}", row.verdict]
+            cells += [aims(row), verdict(row)]
         lines.append(cells)
     widths = [max(map(len, column)) for column in zip(*lines)]
     return "\n".join(
@@ -106,12 +132,12 @@ def table(rows: list[Row]) -> str:
 
 def count(rows: list[Row]) -> str:
     """How many targets are met."""
-    if all(row.target is None for row in rows):
+    words = Counter(word for row in rows for word in row.verdicts().values())
+    if not words:
         return "no targets"
-    verdicts = Counter(row.verdict for row in rows if row.target is not None)
-    text = f"{verdicts['met']} of {sum(verdicts.values())} targets met"
-    if verdicts["unclear"]:
-        text += f", {verdicts['unclear']} unclear (minima and medians disagree)"
+    text = f"{words['met']} of {sum(words.values())} targets met"
+    if words["unclear"]:
+        text += f", {words['unclear']} unclear (minima and medians disagree)"
     return text
 
 
@@ -119,29 +145,27 @@ def missed(rows: list[Row]) -> str:
     """A line for each target that is missed, by part, the worst first."""
     lines = []
     for row in rows:
-        if row.verdict == "MISSED":
-            which = 0 if row.by_minimum else 1
-            worst, peer = max((row.ratios(peer)[which], peer) for peer in row.judged)
-            target = row.target or 0.0
-            text = f"{row.part}: {row.case}, {row.threads} thread(s): {worst:.2f} × {peer}"
-            lines.append((row.part, target - worst, f"  missed: {text} for ≤ {target:.2f}"))
+        for peer, word in row.verdicts().items():
+            if word == "MISSED":
+                ratio, target = row.ratios(peer)[0 if row.by_minimum else 1], row.targets[peer]
+                text = f"{row.part}: {row.case}, {row.threads} thread(s): {ratio:.3g} × {peer}"
+                lines.append((row.part, -ratio / target, f"  missed: {text} for ≤ {target:.3g}"))
     return "\n".join(text for *_, text in sorted(lines))
 
 
 def as_json(row: Row) -> dict[str, Any]:
-    """A row with its ratios, seconds per call."""
+    """A row with its ratios."""
     return {
         "part": row.part,
         "case": row.case,
         "threads": row.threads,
-        "seconds": {
+        UNITS[row.unit]: {
             name: {"min": min(t), "median": statistics.median(t), "samples": len(t)}
             for name, t in row.times.items()
         },
         "ratios": {p: dict(zip(("min", "median"), row.ratios(p))) for p in row.peers},
-        "target": row.target,
-        "judged": list(row.judged),
-        "verdict": row.verdict,
+        "targets": dict(row.targets),
+        "verdicts": row.verdicts(),
         **({"extra": row.extra} if row.extra else {}),
     }
 

@@ -59,5 +59,5 @@ def run(bench: Bench) -> None:
     for name in STEPS:
         forward, both = chains(name)
         case = f"{SIZE}x{SIZE} {name}, {LENGTH} times"
-        bench.measure(f"{case}: forward", forward, 1, FORWARD, ("torch",))
-        bench.measure(f"{case}: forward and backward", both, 1, BOTH, ("torch",))
+        bench.measure(f"{case}: forward", forward, 1, {"torch": FORWARD})
+        bench.measure(f"{case}: forward and backward", both, 1, {"torch": BOTH})

@@ -79,7 +79,7 @@ def run(bench: Bench) -> None:
     if (os.cpu_count() or 1) < 2:
         return
     libraries = {**workloads(), "LSTM training step": steps()}
-    two_against_one(bench, libraries, bench.budget, judged=(ONE,))
+    two_against_one(bench, libraries, bench.budget)
 
 
 def run_contended(bench: Bench) -> None:
@@ -88,6 +88,6 @@ def run_contended(bench: Bench) -> None:
     if (cores or 1) < 2:
         return
     with burning(cores or 1):
-        options = {"target": CONTENDED, "judged": (ONE,), "by_minimum": False}
+        options = {"targets": {ONE: CONTENDED}, "by_minimum": False}
         budget = LONG_QUICK if bench.quick else LONG
         two_against_one(bench, workloads(), budget, **options)
