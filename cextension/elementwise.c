@@ -37,8 +37,15 @@ static int run(mg_job *job, const int64_t *form) {
     int64_t y_stride[MG_MAX_DIMS], product = 1;
     for (int d = job->ndim - 1; d >= 0; d--) y_stride[d] = product, product *= job->shape[d];
     job->y.stride = y_stride;
-    for (int i = 0; i < job->inputs; i++) job->x[i].stride = geometry + 1 + job->ndim * (i + 1);
-    mg_run_strided(job);
+    int flat = job->ndim == 1; /* each operand is contiguous, or one number */
+    for (int i = 0; i < job->inputs; i++) {
+        job->x[i].stride = geometry + 1 + job->ndim * (i + 1);
+        flat = flat && (uint64_t)job->x[i].stride[0] <= 1;
+    }
+    if (flat)
+        mg_run_contiguous(job, n);
+    else
+        mg_run_strided(job);
     return MG_OK;
 }
 
@@ -92,6 +99,10 @@ int mg_compare(int op, const int64_t *form, void *y, const void *a, const void *
     int dtype = (int)form[0];
     const mg_table *table = mg_kernels(dtype);
     if (!table || op < 0 || op >= MG_CMPS) return MG_BAD_OP;
+    if (is_small(form)) {
+        table->compare[op](form[1], y, (mg_source[]){{a, 1}, {b, 1}}, 0);
+        return MG_OK;
+    }
     int64_t size = size_of(dtype);
     mg_job job = {.kernel = table->compare[op],
                   .inputs = 2,

@@ -362,8 +362,14 @@ void mg_run_strided(const mg_job *job) {
 static void run_range(void *context, int64_t begin, int64_t end) {
     const mg_job *job = context;
     mg_source x[3];
-    for (int i = 0; i < job->inputs; i++)
-        x[i] = (mg_source){job->x[i].base + begin * job->x[i].size, 1};
+    _Alignas(64) char copies[3][MG_REPEAT * 8];
+    for (int i = 0; i < job->inputs; i++) {
+        const mg_operand *o = &job->x[i];
+        x[i] = (mg_source){o->base + begin * o->size, 1};
+        if (!o->stride || o->stride[0]) continue;
+        x[i] = (mg_source){copies[i], 0};
+        move_row(o->size, MG_REPEAT, copies[i], 1, o->base, 0);
+    }
     char *y = job->y.base + begin * job->y.size;
     if (job->kernel)
         job->kernel(end - begin, y, x, job->stream);

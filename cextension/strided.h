@@ -8,7 +8,7 @@ enum { MG_MAX_DIMS = 64 }; /* NumPy's own limit */
 typedef struct {
     char *base;
     int64_t size;          /* bytes per element */
-    const int64_t *stride; /* [ndim], in elements */
+    const int64_t *stride; /* [ndim], in elements; NULL: contiguous */
 } mg_operand;
 
 typedef struct {
@@ -21,7 +21,8 @@ typedef struct {
     const int64_t *shape;
 } mg_job;
 
-/* The whole job, cut for the threads: operands contiguous, n elements each; or with strides. */
+/* The whole job, cut for the threads: operands contiguous or one number (stride[0] is 0), n
+ * elements each; or with strides. */
 void mg_run_contiguous(const mg_job *job, int64_t n);
 void mg_run_strided(const mg_job *job);
 

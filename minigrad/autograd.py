@@ -166,93 +166,108 @@ def op(forward: Callable[..., Any]) -> Any:
     rules = Rules(forward)
     names = rules.arguments
     apply: Any
+    record: Any  # gives the result its node
 
     # Three times the same; the first two save 250 ns where an op has one or two arguments.
     plans: list[Any] = [None] * 4
     if len(names) == 1 and not rules.variadic:
 
+        def record(y: Any, x: Any, parent: Any) -> None:
+            if pauses and not mode.recording:
+                return
+            plan = plans[1]
+            if plan is None:
+                plan = plans[1] = rules.plan(1)
+            keep_output, keep, _ = plan
+            node = Node()
+            node.rules = rules
+            node.parents = (parent,)
+            node.age = next_age()
+            node.saved = (x,) if keep is True else keep
+            node.layout = y.layout
+            if keep_output:
+                node.ptr, node.base = y.ptr, y.base
+            y.node = node
+
         def apply(x: Any) -> Any:
             y = forward(x)
-            if x.node is not None and (not pauses or mode.recording):
-                plan = plans[1]
-                if plan is None:
-                    plan = plans[1] = rules.plan(1)
-                keep_output, keep, mask = plan
-                if mask is not None or y.__class__ is tuple:
-                    _record(rules, plan, y, (x,), (x.node,))
-                    return y
-                node = Node()
-                node.rules = rules
-                node.parents = (x.node,)
-                node.age = next_age()
-                node.saved = (x,) if keep is True else keep
-                node.layout = y.layout
-                if keep_output:
-                    node.ptr, node.base = y.ptr, y.base
-                y.node = node
+            if y.__class__ is tuple:
+                _record(rules, y, (x,))
+            elif x.node is not None:
+                record(y, x, x.node)
             return y
 
     elif len(names) == 2 and not rules.variadic and rules.defaults == [Parameter.empty] * 2:
 
+        def record(y: Any, a: Any, b: Any, m: Any, n: Any) -> None:
+            if pauses and not mode.recording:
+                return
+            tracked = 2 if m is None else 1 if n is None else 3
+            plan = plans[tracked]
+            if plan is None:
+                plan = plans[tracked] = rules.plan(tracked)
+            keep_output, keep, mask = plan
+            node = Node()
+            node.rules = rules
+            node.parents = (m, n)
+            node.age = next_age()
+            if mask is None:
+                node.saved = (a, b) if keep is True else keep
+            else:
+                node.saved = (a, None) if mask[0] else (None, b)
+            node.layout = y.layout
+            if keep_output:
+                node.ptr, node.base = y.ptr, y.base
+            y.node = node
+
         def apply(a: Any, b: Any) -> Any:
             y = forward(a, b)
-            if not pauses or mode.recording:
-                try:
-                    m, n = a.node, b.node
-                except AttributeError:  # one of them is a number
-                    m, n = getattr(a, "node", None), getattr(b, "node", None)
-                if m is not None:
-                    tracked = 1 if n is None else 3
-                elif n is not None:
-                    tracked = 2
-                else:
-                    return y
-                plan = plans[tracked]
-                if plan is None:
-                    plan = plans[tracked] = rules.plan(tracked)
-                keep_output, keep, mask = plan
-                if mask is not None or y.__class__ is tuple:
-                    _record(rules, plan, y, (a, b), (m, n))
-                    return y
-                node = Node()
-                node.rules = rules
-                node.parents = (m, n)
-                node.age = next_age()
-                node.saved = (a, b) if keep is True else keep
-                node.layout = y.layout
-                if keep_output:
-                    node.ptr, node.base = y.ptr, y.base
-                y.node = node
+            try:
+                m, n = a.node, b.node
+            except AttributeError:  # one of them is a number
+                m, n = getattr(a, "node", None), getattr(b, "node", None)
+            if y.__class__ is tuple:
+                _record(rules, y, (a, b))
+            elif m is not None or n is not None:
+                record(y, a, b, m, n)
             return y
 
     else:
 
+        def record(y: Any, *args: Any) -> None:
+            _record(rules, y, args)
+
         def apply(*args: Any, **options: Any) -> Any:
             y = forward(*args, **options)
-            if not pauses or mode.recording:
-                parents = [a.node if isinstance(a, Tensor) else None for a in args]
-                tracked = sum(1 << i for i, node in enumerate(parents) if node is not None)
-                if tracked:
-                    if rules.variadic:
-                        args, tracked = (args, *options.values()), 1
-                    rest = slice(len(args), None)
-                    args += tuple(map(options.get, names[rest], rules.defaults[rest]))
-                    _record(rules, rules.plans[tracked], y, args, parents)
+            for x in args:
+                if isinstance(x, Tensor) and x.node is not None:
+                    _record(rules, y, args, options)
+                    break
             return y
 
+    if recorded_by := getattr(forward, "recorded_by", None):  # a kernel that calls `record` itself
+        apply = recorded_by(record)
     apply = wraps(forward)(apply)
     apply.vjp, apply.vjp_into, apply.vjp_all = rules.vjp, rules.vjp_into, rules.vjp_all
     apply.rules, apply.forward = rules, forward
     return apply
 
 
-def _record(rules: Rules, plan: Any, y: Any, args: Any, parents: Any) -> None:
-    """Give the result y of an op its node; what it keeps is in the plan (see Rules.plan)."""
+def _record(rules: Rules, y: Any, args: Any, options: Any = {}) -> None:  # noqa: B006 (only read)
+    """Give the result y, or each of several, of an op its node; what it keeps is in Rules.plan."""
+    parents = [a.node if isinstance(a, Tensor) else None for a in args]
+    tracked = sum(1 << i for i, node in enumerate(parents) if node is not None)
+    if not tracked or (pauses and not mode.recording):
+        return
+    if rules.variadic:
+        args, tracked = (args, *options.values()), 1
+    rest = slice(len(args), None)
+    args += tuple(map(options.get, rules.arguments[rest], rules.defaults[rest]))
+    keep_output, keep, mask = rules.plans[tracked]
     node: Any = Node()
     node.rules = rules
     node.parents = parents
     node.age = next_age()
-    keep_output, keep, mask = plan
     if keep is True:
         node.saved = args
     elif mask is None:

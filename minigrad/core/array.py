@@ -44,7 +44,7 @@ _MOST = 2**63 - 1  # bytes that C can count
 class Layout:
     """What all arrays of one shape, order and element type share; two equal ones are one object."""
 
-    __slots__ = ("code", "form", "memory", "nbytes", "plain", "shape", "size", "strides")
+    __slots__ = ("code", "form", "mask", "memory", "nbytes", "plain", "shape", "size", "strides")
 
     def __init__(self, shape: Shape, strides: Strides, code: int) -> None:
         self.shape = shape
@@ -56,14 +56,19 @@ class Layout:
         if self.size * 8 > _MOST:
             raise MemoryError(f"no memory for an array of {list(shape)}")
         self.nbytes = self.size * _ITEMSIZE[code]  #: if contiguous
-        #: of an elementwise call whose operands all have this layout (if contiguous)
-        self.form = ffi.new(_int64s, [code, self.size, 0])
         #: the C type of its memory, where that comes from Python's allocator
         self.memory = None
         if strides is None and self.nbytes <= _SMALL:
             self.memory = ffi.typeof(f"char[{max(self.nbytes, 1)}]")
         #: the same for small float arrays: these are dispatched without looking further
         self.plain = self.memory if code <= F64 else None
+        #: of an elementwise call whose operands all have this layout; None unless contiguous floats
+        self.form = None
+        #: the layout of what a comparison of such arrays gives
+        self.mask: Any = None
+        if strides is None and code <= F64:
+            self.form = ffi.new(_int64s, [code, self.size, 0])
+            self.mask = layout(shape, None, BOOL)
 
 
 @lru_cache(maxsize=65536)
@@ -224,7 +229,7 @@ def from_numpy(a: Any) -> Any:
 
 
 @lru_cache(maxsize=1024)
-def _number(value: Scalar, sign: float, code: int) -> Any:  # noqa: ARG001 (tells 0.0 from -0.0)
+def _number(value: Scalar, code: int, sign: float = 1) -> Any:  # noqa: ARG001 (0.0 is not -0.0)
     return from_numpy(np.array(value, dtype=DTYPES[code]))
 
 
@@ -232,15 +237,18 @@ def operand(value: Any, like: Any) -> Any:
     """`value` as an array.  A Python number takes the element type of `like` if that can hold it."""
     if isinstance(value, Array):
         return value
-    if value.__class__ is float and isinstance(like, Array) and like.layout.code <= F64:
-        return _number(value, math.copysign(1, value), like.layout.code)  # the usual case
+    kind = value.__class__
+    if (kind is float or kind is int) and value and isinstance(like, Array):  # the usual case
+        code = like.layout.code
+        if code <= F64:
+            return _number(value, code)
     if isinstance(value, (bool, int, float)):
         code = like.layout.code if isinstance(like, Array) else F32
         if isinstance(value, float) and code > F64:
             code = F32
         elif code == BOOL and not isinstance(value, bool):
             code = I64
-        return _number(value, math.copysign(1, value), code)
+        return _number(value, code, math.copysign(1, value))
     if isinstance(value, (np.ndarray, np.generic, list)):
         return from_numpy(value)
     raise TypeError(f"expected a tensor or a number, got {type(value).__name__}")
@@ -258,10 +266,15 @@ def form(code: int, shape: Shape, *strides: Shape) -> Any:
 
 
 @lru_cache(maxsize=16384)
-def broadcast(code: int, *operands: Layout) -> tuple[Shape, Any]:
-    """(common shape, form) of operands with these layouts; `code` is the type computed with."""
-    shape = shapes.broadcast(*(a.shape for a in operands))
-    return shape, form(code, shape, *(shapes.expand(a.shape, a.strides, shape) for a in operands))
+def broadcast(op: str, *operands: Layout) -> tuple[Layout, Any]:
+    """(layout of the result, form) of operands of `op`; the last one's element type is computed with."""
+    try:
+        shape = shapes.broadcast(*(a.shape for a in operands))
+    except ValueError as e:
+        raise ValueError(f"{op}: {e}") from None
+    code = operands[-1].code
+    steps = (shapes.expand(a.shape, a.strides, shape) for a in operands)
+    return layout(shape, None, code), form(code, shape, *steps)
 
 
 def strides_of(x: Array) -> Shape:

@@ -6,7 +6,8 @@ kernel of cextension/kernels.def.
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +18,12 @@ from .array import (
     BOOL,
     F32,
     F64,
+    Array,
     astype,
     broadcast,
     check,
     describe,
     empty,
-    empty_of,
-    form,
     from_numpy,
     numbers,
     operand,
@@ -31,7 +31,8 @@ from .array import (
 from .axes import sum_to
 
 MAP, ZIP, CMP, SEL = (numbers(kind) for kind in ("map", "zip", "cmp", "sel"))
-_map, _zip, _select, _new = lib.mg_map, lib.mg_zip, lib.mg_select, array._new
+_map, _zip, _compare, _select = lib.mg_map, lib.mg_zip, lib.mg_compare, lib.mg_select
+_new = array._new
 
 # NumPy's functions for integers; the ops that are not listed give floats.
 _INTEGER: dict[str, Any] = dict(  # noqa: C408 (names, not strings)
@@ -64,125 +65,147 @@ def _integers(op: str, *arrays: Any) -> Any:
     return None
 
 
-def _common(op: str, *arrays: Any) -> Any:
-    """(common shape, form), computing with the type of the last array."""
-    try:
-        return broadcast(arrays[-1].layout.code, *[a.layout for a in arrays])
-    except ValueError as e:
-        raise ValueError(f"{op}: {e}") from None
+def _general(op: str, call: Any, number: int, u: Any, v: Any) -> Any:
+    """The result of a kernel with two operands, whatever their layouts."""
+    layout = u.layout
+    f = layout.form
+    if f is None or layout is not v.layout:
+        if layout.code != v.layout.code or layout.code > F64:
+            if (y := _integers(op, u, v)) is not None:
+                return y
+            u, v = _floats(op, u, v)
+        layout, f = broadcast(op, u.layout, v.layout)
+    y = empty(layout.mask if call is _compare else layout)
+    if status := call(number, f, y.ptr, u.ptr, v.ptr):
+        check(status, op, u, v)
+    return y
 
 
-def unary(op: str) -> Callable[[Any], Any]:
+# On small arrays what surrounds the C call is what costs (docs/decisions/0005-small-arrays.md), so
+# `empty` is written out in the next two functions, and an op needs no second function around them:
+# `record`, if there is one, is called with the result, the arguments and their nodes.
+
+
+def unary(op: str, record: Any = None) -> Any:
     """The function y = op(x), [...] -> [...]."""
     number, result = MAP[op], array.result_class()
 
     def kernel(x: Any) -> Any:
         layout = x.layout
         plain = layout.plain
-        if plain is not None:  # small: the overhead counts
+        if plain is not None:
             y = result()
             ptr = y.ptr = _new(plain)
             y.layout = layout
             y.base = y.node = None
-            if not _map(number, layout.form, ptr, x.ptr):
-                return y
-        if layout.code > F64:
-            if (y := _integers(op, x)) is not None:
-                return y
-            (x,) = _floats(op, x)
-        layout = x.layout
-        if layout.strides is None:
-            y, f = empty(layout), layout.form
+            if status := _map(number, layout.form, ptr, x.ptr):
+                check(status, op, x)
         else:
-            y = empty_of(layout.shape, layout.code)
-            f = form(layout.code, layout.shape, layout.strides)
-        check(_map(number, f, y.ptr, x.ptr), op, x)
+            u, f = x, layout.form
+            if f is None:
+                if layout.code > F64:
+                    if (y := _integers(op, x)) is not None:
+                        return y
+                    (u,) = _floats(op, x)
+                layout, f = broadcast(op, u.layout)
+            y = empty(layout)
+            check(_map(number, f, y.ptr, u.ptr), op, x)
+        if record is not None and x.node is not None:
+            record(y, x, x.node)
         return y
 
-    kernel.__name__ = kernel.__qualname__ = op
-    return kernel
+    return _named(kernel, op, unary)
 
 
-def binary(op: str) -> Callable[[Any, Any], Any]:
+def binary(op: str, record: Any = None) -> Any:
     """The function y = op(a, b), with broadcasting.  One of the two may be a Python number."""
     number, result = ZIP[op], array.result_class()
 
     def kernel(a: Any, b: Any) -> Any:
+        v = b if b.__class__ is result or isinstance(b, Array) else operand(b, a)
         try:
-            layout = a.layout
-            plain = layout.plain
-            if plain is not None and layout is b.layout:  # small: the overhead counts
-                y = result()
-                ptr = y.ptr = _new(plain)
-                y.layout = layout
-                y.base = y.node = None
-                if not _zip(number, layout.form, ptr, a.ptr, b.ptr):
-                    return y
-        except AttributeError:  # a number has no layout
-            pass
-        a, b = operand(a, b), operand(b, a)
-        layout = a.layout
-        if layout is b.layout and layout.strides is None and layout.code <= F64:
-            y, f = empty(layout), layout.form
+            u, layout = a, a.layout
+        except AttributeError:  # 500 ns, for 1 - x; asking first would cost all others 15
+            u = operand(a, b)
+            layout = u.layout
+        plain = layout.plain
+        if plain is not None and layout is v.layout:
+            y = result()
+            ptr = y.ptr = _new(plain)
+            y.layout = layout
+            y.base = y.node = None
+            if status := _zip(number, layout.form, ptr, u.ptr, v.ptr):
+                check(status, op, u, v)
         else:
-            if layout.code != b.layout.code or layout.code > F64:
-                if (y := _integers(op, a, b)) is not None:
-                    return y
-                a, b = _floats(op, a, b)
-            shape, f = _common(op, a, b)
-            y = empty_of(shape, a.layout.code)
-        check(_zip(number, f, y.ptr, a.ptr, b.ptr), op, a, b)
+            y = _general(op, _zip, number, u, v)
+        if record is not None:
+            m, n = u.node, v.node
+            if m is not None or n is not None:
+                record(y, a, b, m, n)
         return y
 
-    kernel.__name__ = kernel.__qualname__ = op
-    return kernel
+    return _named(kernel, op, binary)
 
 
-def compare(op: str) -> Callable[[Any, Any], Any]:
+def compare(op: str) -> Any:
     """The function a op b -> bool, with broadcasting."""
+    number = CMP[op]
 
     def kernel(a: Any, b: Any) -> Any:
-        a, b = operand(a, b), operand(b, a)
-        if a.layout.code != b.layout.code or a.layout.code > F64:
-            if (y := _integers(op, a, b)) is not None:
-                return y
-            a, b = _floats(op, a, b)
-        shape, f = _common(op, a, b)
-        y = empty_of(shape, BOOL)
-        check(lib.mg_compare(CMP[op], f, y.ptr, a.ptr, b.ptr), op, a, b)
-        return y
+        return _general(op, _compare, number, operand(a, b), operand(b, a))
 
+    return _named(kernel, op)
+
+
+def _named(kernel: Any, op: str, make: Any = None) -> Any:
     kernel.__name__ = kernel.__qualname__ = op
+    kernel.recorded_by = make and partial(make, op)
     return kernel
 
 
-def where(condition: Any, a: Any, b: Any) -> Any:
-    """condition ? a : b, with broadcasting; the condition is bool (or a number: not 0)."""
-    condition, a, b = operand(condition, a), operand(a, b), operand(b, a)
-    if a.layout.code != b.layout.code or a.layout.code > F64:
-        if a.layout.code > F64 and b.layout.code > F64:
-            return from_numpy(np.where(np.asarray(condition), np.asarray(a), np.asarray(b)))
-        a, b = _floats("where", a, b)
-    if condition.layout.code != BOOL:
-        condition = astype(condition, BOOL)
-    return _ternary("where", condition, a, b)
+def _where(op: str, record: Any = None) -> Any:
+    def kernel(condition: Any, a: Any, b: Any) -> Any:
+        u, v, w = operand(condition, a), operand(a, b), operand(b, a)
+        if v.layout.code != w.layout.code or v.layout.code > F64:
+            if v.layout.code > F64 and w.layout.code > F64:
+                return from_numpy(np.where(np.asarray(u), np.asarray(v), np.asarray(w)))
+            v, w = _floats(op, v, w)
+        if u.layout.code != BOOL:
+            u = astype(u, BOOL)
+        y = _ternary(op, u, v, w)
+        if record is not None and (v.node is not None or w.node is not None):
+            record(y, condition, a, b)
+        return y
+
+    return _named(kernel, op, _where)
 
 
-def clip(x: Any, low: Any, high: Any) -> Any:
-    """min(max(x, low), high); NaN stays NaN."""
-    x, low, high = operand(x, low), operand(low, x), operand(high, x)
-    if not x.layout.code == low.layout.code == high.layout.code <= F64:
-        if (y := _integers("clip", x, low, high)) is not None:
-            return y
-        x, low, high = _floats("clip", x, low, high)
-    return _ternary("clip", x, low, high)
+def _clip(op: str, record: Any = None) -> Any:
+    def kernel(x: Any, low: Any, high: Any) -> Any:
+        u, v, w = operand(x, low), operand(low, x), operand(high, x)
+        if not u.layout.code == v.layout.code == w.layout.code <= F64:
+            if (y := _integers(op, u, v, w)) is not None:
+                return y
+            u, v, w = _floats(op, u, v, w)
+        y = _ternary(op, u, v, w)
+        if record is not None and not (u.node is None and v.node is None and w.node is None):
+            record(y, x, low, high)
+        return y
+
+    return _named(kernel, op, _clip)
 
 
 def _ternary(op: str, a: Any, b: Any, c: Any) -> Any:
-    shape, f = _common(op, a, b, c)
-    y = empty_of(shape, b.layout.code)
-    check(_select(SEL[op], f, y.ptr, a.ptr, b.ptr, c.ptr), op, a, b, c)
+    layout, f = broadcast(op, a.layout, b.layout, c.layout)
+    y = empty(layout)
+    if status := _select(SEL[op], f, y.ptr, a.ptr, b.ptr, c.ptr):
+        check(status, op, a, b, c)
     return y
+
+
+where, clip = _where("where"), _clip("clip")
+where.__doc__ = "y = a where the condition holds (is not 0), else b; all three broadcast."
+clip.__doc__ = "y = min(max(x, low), high); NaN stays NaN."
 
 
 # ---- in place: sums of gradients ---------------------------------------------------------------
@@ -198,7 +221,7 @@ def add_into(y: Any, x: Any) -> None:
         if layout.strides is not None or layout.code != x.layout.code:
             raise ValueError(f"add: {describe(x)} in place to {describe(y)}, which must be like it")
         x = sum_to(x, layout.shape) if x.layout.size > layout.size else x
-        _, f = _common("add", y, x)
+        _, f = broadcast("add", layout, x.layout)
     if status := _zip(_ADD, f, y.ptr, y.ptr, x.ptr):
         check(status, "add", y, x)
 

@@ -206,22 +206,13 @@ logsigmoid.vjp(x=lambda g, x: mul(g, sigmoid(neg(x))))
 # ---- choices ---------------------------------------------------------------------------------
 
 
-@op
-def where(condition: Any, a: Operand, b: Operand) -> Any:
-    """y = a where the condition holds, else b; all three broadcast."""
-    return core.where(condition, a, b)
-
-
+where: Any = op(core.where)
 where.vjp(
     a=lambda g, condition: where(condition, g, 0.0), b=lambda g, condition: where(condition, 0.0, g)
 )
 
 
-@op
-def _clip(x: Tensor, low: Operand, high: Operand) -> Any:
-    return core.clip(x, low, high)
-
-
+_clip = op(core.clip)
 _clip.vjp(
     x=lambda g, x, low, high: where(ge(x, low), where(le(x, high), g, 0.0), 0.0),
     low=lambda g, x, low, high: where(lt(x, low), where(le(low, high), g, 0.0), 0.0),
