@@ -19,16 +19,19 @@ int mg_rows(int op, int dtype, int64_t rows, int64_t n, void *y, const void *x, 
 }
 
 int mg_cross_entropy(int dtype, int64_t rows, int64_t n, void *loss, void *lse, const void *x,
-                     const int64_t *target, int64_t ignore, int64_t *bad) {
+                     const int64_t *target, int64_t ignore, double *total, int64_t *bad) {
     const mg_table *table = mg_kernels(dtype);
     *bad = -1;
-    return table ? table->cross_entropy(rows, n, loss, lse, x, target, ignore, bad) : MG_BAD_OP;
+    return table ? table->cross_entropy(rows, n, loss, lse, x, target, ignore, total, bad)
+                 : MG_BAD_OP;
 }
 
 int mg_cross_entropy_grad(int dtype, int64_t rows, int64_t n, void *dx, const void *g,
-                          const void *x, const void *lse, const int64_t *target, int64_t ignore) {
+                          int64_t g_step, double scale, const void *x, const void *lse,
+                          const int64_t *target, int64_t ignore) {
     const mg_table *table = mg_kernels(dtype);
-    return table ? table->cross_entropy_grad(rows, n, dx, g, x, lse, target, ignore) : MG_BAD_OP;
+    return table ? table->cross_entropy_grad(rows, n, dx, g, g_step, scale, x, lse, target, ignore)
+                 : MG_BAD_OP;
 }
 
 /* ---- indexing ---------------------------------------------------------------------------- */
@@ -80,13 +83,20 @@ int mg_sequence_backward(const int64_t *form, void *const *arrays, const int64_t
 
 /* ---- training ---------------------------------------------------------------------------- */
 
-int mg_update(int op, int dtype, int64_t n, void *p, const void *g, void *s1, void *s2,
+int mg_update(int op, int dtype, int64_t count, const int64_t *sizes, void *const *arrays,
               const double *hyper) {
     const mg_table *table = mg_kernels(dtype);
-    return table ? table->update(op, n, p, g, s1, s2, hyper) : MG_BAD_OP;
+    return table ? table->update(op, count, sizes, arrays, hyper) : MG_BAD_OP;
 }
 
-double mg_sum_squares(int dtype, int64_t n, const void *x) {
+double mg_sum_squares(int dtype, int64_t count, const int64_t *sizes, void *const *arrays) {
     const mg_table *table = mg_kernels(dtype);
-    return table ? table->sum_squares(n, x) : NAN;
+    return table ? table->sum_squares(count, sizes, arrays) : NAN;
+}
+
+int mg_scale(int dtype, int64_t count, const int64_t *sizes, void *const *arrays, double factor) {
+    const mg_table *table = mg_kernels(dtype);
+    if (!table) return MG_BAD_OP;
+    table->scale(count, sizes, arrays, factor);
+    return MG_OK;
 }

@@ -53,12 +53,15 @@ int mg_reduce(int op, int dtype, int64_t outer, int64_t length, int64_t inner, v
 int mg_rows(int op, int dtype, int64_t rows, int64_t n, void *y, const void *x, const void *b,
             void *aux, double parameter);
 /* lse[r] = logsumexp(x[r]); loss[r] = lse[r] - x[r][target[r]], 0 where target[r] == ignore.
+ * total = { sum of the losses, in double; number of rows that are not ignored }
  * A target outside [0, n) that is not `ignore`: MG_BAD_INDEX, its row in *bad. */
 int mg_cross_entropy(int dtype, int64_t rows, int64_t n, void *loss, void *lse, const void *x,
-                     const int64_t *target, int64_t ignore, int64_t *bad);
-/* dx[r] = g[r] * (exp(x[r] - lse[r]) - onehot(target[r])), 0 where target[r] == ignore */
+                     const int64_t *target, int64_t ignore, double *total, int64_t *bad);
+/* dx[r] = scale g[r] (exp(x[r] - lse[r]) - onehot(target[r])), 0 where target[r] == ignore.
+ * g_step 1: g has a number for each row; 0: one for all. */
 int mg_cross_entropy_grad(int dtype, int64_t rows, int64_t n, void *dx, const void *g,
-                          const void *x, const void *lse, const int64_t *target, int64_t ignore);
+                          int64_t g_step, double scale, const void *x, const void *lse,
+                          const int64_t *target, int64_t ignore);
 
 /* ---- indexing ----------------------------------------------------------------------------- */
 
@@ -125,12 +128,16 @@ int mg_sequence_backward(const int64_t *form, void *const *arrays, const int64_t
 
 /* ---- training ------------------------------------------------------------------------------ */
 
-/* one optimiser step in place on p from its gradient g; s1, s2 are the optimiser's own state,
- * hyper its numbers (see kernels/update.inc) */
-int mg_update(int op, int dtype, int64_t n, void *p, const void *g, void *s1, void *s2,
+/* These take a list of `count` contiguous arrays, the i-th with sizes[i] numbers. */
+
+/* One optimiser step in place; arrays[4 i] and on are the parameter p, its gradient g, and s1 and
+ * s2, the optimiser's own state.  hyper: its numbers, see kernels/update.inc */
+int mg_update(int op, int dtype, int64_t count, const int64_t *sizes, void *const *arrays,
               const double *hyper);
-/* sum of x[i]^2, accumulated in double */
-double mg_sum_squares(int dtype, int64_t n, const void *x);
+/* the sum of all x^2, accumulated in double */
+double mg_sum_squares(int dtype, int64_t count, const int64_t *sizes, void *const *arrays);
+/* x *= factor */
+int mg_scale(int dtype, int64_t count, const int64_t *sizes, void *const *arrays, double factor);
 
 /* ---- machine ------------------------------------------------------------------------------- */
 

@@ -67,9 +67,10 @@ typedef struct {
     int (*rows)(int op, int64_t rows, int64_t n, void *y, const void *x, const void *b, void *aux,
                 double parameter);
     int (*cross_entropy)(int64_t rows, int64_t n, void *loss, void *lse, const void *x,
-                         const int64_t *target, int64_t ignore, int64_t *bad);
-    int (*cross_entropy_grad)(int64_t rows, int64_t n, void *dx, const void *g, const void *x,
-                              const void *lse, const int64_t *target, int64_t ignore);
+                         const int64_t *target, int64_t ignore, double *total, int64_t *bad);
+    int (*cross_entropy_grad)(int64_t rows, int64_t n, void *dx, const void *g, int64_t g_step,
+                              double scale, const void *x, const void *lse, const int64_t *target,
+                              int64_t ignore);
     int (*gather)(int64_t n, int64_t width, int64_t size, void *y, const void *table,
                   const int64_t *index, int64_t *bad);
     int (*scatter_add)(int64_t n, int64_t width, int64_t size, void *table, const void *x,
@@ -79,9 +80,10 @@ typedef struct {
                 const int64_t *batch);
     int (*sequence_forward)(const int64_t *form, void *const *arrays, const int64_t *counts);
     int (*sequence_backward)(const int64_t *form, void *const *arrays, const int64_t *counts);
-    int (*update)(int op, int64_t n, void *p, const void *g, void *s1, void *s2,
+    int (*update)(int op, int64_t count, const int64_t *sizes, void *const *arrays,
                   const double *hyper);
-    double (*sum_squares)(int64_t n, const void *x);
+    double (*sum_squares)(int64_t count, const int64_t *sizes, void *const *arrays);
+    void (*scale)(int64_t count, const int64_t *sizes, void *const *arrays, double factor);
 } mg_table;
 
 /* The kernels in use for MG_F32 or MG_F64 (cpu.c); NULL for any other dtype. */

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import wraps
 from itertools import count
 from typing import Any, Callable
@@ -84,19 +84,41 @@ def is_grad_enabled() -> bool:
 #: of nodes and of in-place writes: the younger, the smaller
 next_age = count(0, -1).__next__
 _last_write = 1
-#: id of what owns the memory: (a weak reference to it, age)
-_writes: dict[int, tuple[Any, int]] = {}
+#: id of what owns the memory: [a weak reference to it, age of the last write to it]
+_writes: dict[int, list[Any]] = {}
 
 
-def written(x: core.Array) -> None:
-    """Note that the memory of `x` was written: a node that still needs what it held will refuse."""
+def written(*arrays: core.Array) -> None:
+    """Note that the memory of these was written: a node that still needs what it held will refuse."""
     global _last_write
+    _last_write = age = next_age()
+    for x in arrays:
+        owner = x.ptr if x.base is None else x.base
+        entry = _writes.get(id(owner))
+        if entry is not None and entry[0]() is owner:
+            entry[1] = age
+        else:
+            _writes[id(owner)] = [ref(owner), age]
     if len(_writes) > 10_000:  # forget what is gone
         for key in [key for key, (owner, _) in _writes.items() if owner() is None]:
             del _writes[key]
-    owner = core.owner(x)
-    _last_write = next_age()
-    _writes[id(owner)] = (ref(owner), _last_write)
+
+
+def mark(x: core.Array) -> list[Any]:
+    """written(x), for who will write there again and again: returns what `written_at` takes.
+
+    It is the entry of `_writes`, which stays the same one as long as the memory lives.
+    """
+    written(x)
+    return _writes[id(core.owner(x))]
+
+
+def written_at(marks: Iterable[list[Any]]) -> None:
+    """Note that the memory behind these marks was written."""
+    global _last_write
+    _last_write = age = next_age()
+    for entry in marks:
+        entry[1] = age
 
 
 def last_write() -> int:
@@ -107,8 +129,8 @@ def last_write() -> int:
 def written_since(x: core.Array, age: int) -> bool:
     """Whether the memory of `x`, or of what it is a view of, was written after `age`."""
     owner = core.owner(x)
-    known, when = _writes.get(id(owner), (None, 1))
-    return known is not None and known() is owner and when < age
+    entry = _writes.get(id(owner))
+    return entry is not None and entry[1] < age and entry[0]() is owner
 
 
 # ---- nodes -----------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def test_the_equation(seed: int, shapes: Any, bound: float, p: float) -> None:
     np.testing.assert_allclose(returned.item(), norm, rtol=1e-6 if not leaves else 1e-13)
     if leaves:
         want = g * bound / norm if norm > bound else g
-        np.testing.assert_allclose(whole(leaves), want, rtol=1e-13, atol=0)
+        np.testing.assert_allclose(whole(leaves), want, rtol=1e-13, atol=1e-300)
 
 
 def test_no_epsilon_the_norm_is_the_bound_after_clipping(dtype: str) -> None:

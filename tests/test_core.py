@@ -252,8 +252,13 @@ def test_in_place_sums_refuse_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match="softmax_grad"):
         core.rows("softmax_grad", minigrad.ones(3, 2), minigrad.ones(2, 2))
     with pytest.raises(ValueError, match="sgd"):
-        core.update("sgd", minigrad.zeros(4), minigrad.ones(2), None, None, [0.1] * 8)
-    assert core.sum_squares(minigrad.arange(6.0).reshape(2, 3)[:, ::2]) == 38.0
+        core.Update("sgd", [(minigrad.zeros(4), minigrad.ones(2), None)])
+    with pytest.raises(ValueError, match=r"step: a gradient float32 \[2\] for \[4\]"):
+        core.Update("sgd", [(minigrad.zeros(4), None, None)])([minigrad.ones(2)], [0.1] * 8)
+    with pytest.raises(ValueError, match="strided"):
+        core.Arrays([minigrad.ones(2, 3)[:, ::2]])
+    with pytest.raises(TypeError, match="int64"):
+        core.Arrays([minigrad.arange(3)])
     with pytest.raises(ValueError, match="add"):  # C writes results in order
         core.add_into(minigrad.zeros(3, 2)[:, 1], minigrad.ones(3))
 

@@ -76,7 +76,7 @@ def _reductions(dtype: str) -> list[bytes]:
     x = array(90, 71, 83, dtype=dtype)
     ops = ("sum", "mean", "prod", "max", "argmax", "logsumexp", "var")
     axes: tuple[tuple[int, ...], ...] = ((0,), (1,), (2,), (0, 1, 2), (0, 2))
-    squares = np.float64(core.sum_squares(x)).tobytes()
+    squares = np.float64(core.Arrays([x, x]).sum_squares()).tobytes()
     return [squares, *bits(*(core.reduce(op, x, over, 1.0) for op in ops for over in axes))]
 
 
@@ -89,8 +89,9 @@ def _rows(dtype: str) -> list[bytes]:
 
 def _cross_entropy(dtype: str) -> list[bytes]:
     x, target = array(2000, 101, dtype=dtype), labels(2000, high=101)
-    loss, lse = core.cross_entropy(x, target, -100)
-    return bits(loss, lse, core.cross_entropy_grad(array(2000, dtype=dtype), x, lse, target, -100))
+    loss, lse, total, _ = core.cross_entropy(x, target, -100)
+    dx = core.cross_entropy_grad(array(2000, dtype=dtype), x, lse, target, -100, 0.3)
+    return [np.float64(total).tobytes(), *bits(loss, lse, dx)]
 
 
 def _embedding(dtype: str) -> list[bytes]:
@@ -103,8 +104,12 @@ def _embedding(dtype: str) -> list[bytes]:
 def _update(dtype: str) -> list[bytes]:
     p, g, m, v = (array(300, 401, dtype=dtype, seed=s) for s in range(4))
     hyper = [1e-3, 0.9, 0.999, 1e-8, 0.0, 0.1, 0.01, 0.0]  # see adam_hyper in kernels/update.inc
-    core.update("adam", p, g, m, core.unary("square")(v), hyper)
-    return bits(p, m)
+    v = core.unary("square")(v)
+    small = [array(n, dtype=dtype, seed=n) for n in (1, 70, 40_000, 3)]  # cut as one row with p
+    rows = [(p, m, v), *((x, core.astype(x, x.layout.code), x) for x in small)]
+    core.Update("adam", rows)([g, *small], hyper)
+    core.Arrays([m, *small]).scale(0.3)
+    return bits(p, m, *small)
 
 
 WORK = [_matmul, _elementwise, _reductions, _rows, _cross_entropy, _embedding, _update]

@@ -73,5 +73,6 @@ from .machine import (
     trim,
     use_isa,
 )
-from .matrix import gemm, gemm_nt, gemm_tn, gemm_tn_into, sum_squares, transposed, update
+from .matrix import gemm, gemm_nt, gemm_nt_add, gemm_tn, gemm_tn_into, transposed
 from .shapes import Shape
+from .training import UPD, Arrays, Update, scalar

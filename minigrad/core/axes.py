@@ -21,6 +21,7 @@ from .array import (
     empty,
     empty_of,
     from_numpy,
+    layout,
     numbers,
     strides_of,
     view,
@@ -129,8 +130,12 @@ def _bad_index(op: str, status: int, index: Any, bad: Any, size: int, *operands:
     check(status, op, *operands)
 
 
-def cross_entropy(x: Any, target: Any, ignore: int) -> tuple[Any, Any]:
-    """(loss, lse), each [...]: logsumexp(x) - x[target] for x [..., n], target int64 [...]."""
+def cross_entropy(x: Any, target: Any, ignore: int) -> tuple[Any, Any, float, int]:
+    """(loss, lse, the sum of all losses, the number of targets that are not `ignore`).
+
+    loss and lse are [...]: logsumexp(x) - x[target] and logsumexp(x) for x [..., n], target int64
+    [...].
+    """
     x, count, n = _float_rows("cross_entropy", x)
     target = indices("cross_entropy", target)
     if target.shape != x.shape[:-1]:
@@ -138,21 +143,26 @@ def cross_entropy(x: Any, target: Any, ignore: int) -> tuple[Any, Any]:
             f"cross_entropy: scores {list(x.shape)} need targets {list(x.shape[:-1])}, "
             f"not {list(target.shape)}"
         )
-    loss, lse = empty_of(target.shape, x.layout.code), empty_of(target.shape, x.layout.code)
-    bad, t = ffi.new("int64_t *"), ffi.cast("int64_t *", target.ptr)
-    status = lib.mg_cross_entropy(x.layout.code, count, n, loss.ptr, lse.ptr, x.ptr, t, ignore, bad)
-    _bad_index("cross_entropy", status, target, bad, n, x)
-    return loss, lse
+    code = x.layout.code
+    loss, lse = empty_of(target.shape, code), empty_of(target.shape, code)
+    total, bad, t = ffi.new("double[2]"), ffi.new("int64_t *"), ffi.cast("int64_t *", target.ptr)
+    status = lib.mg_cross_entropy(code, count, n, loss.ptr, lse.ptr, x.ptr, t, ignore, total, bad)
+    if status:
+        _bad_index("cross_entropy", status, target, bad, n, x)
+    return loss, lse, total[0], int(total[1])
 
 
-def cross_entropy_grad(g: Any, x: Any, lse: Any, target: Any, ignore: int) -> Any:
-    """g (softmax(x) - onehot(target)), zero where target == ignore."""
+def cross_entropy_grad(g: Any, x: Any, lse: Any, target: Any, ignore: int, scale: float) -> Any:
+    """Scale g (softmax(x) - onehot(target)), zero where target == ignore; g is [...] or []."""
     x, count, n = _float_rows("cross_entropy", x)
     g, target = contiguous(g), contiguous(target)
+    step = int(g.layout is lse.layout)
+    if not step and g.layout is not layout((), None, x.layout.code):
+        raise ValueError(f"cross_entropy: a gradient {describe(g)} for {list(lse.shape)}")
     y = empty(x.layout)
     t = ffi.cast("int64_t *", target.ptr)
     status = lib.mg_cross_entropy_grad(
-        x.layout.code, count, n, y.ptr, g.ptr, x.ptr, lse.ptr, t, ignore
+        x.layout.code, count, n, y.ptr, g.ptr, step, scale, x.ptr, lse.ptr, t, ignore
     )
     check(status, "cross_entropy", x)
     return y

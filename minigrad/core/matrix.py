@@ -1,8 +1,7 @@
-"""Matrix products and the in-place steps of optimisers."""
+"""Matrix products."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -12,27 +11,24 @@ from . import shapes
 from .array import (
     DTYPES,
     F64,
-    NULL,
     Layout,
     alias,
     check,
-    contiguous,
     describe,
     empty,
+    form,
     layout,
-    numbers,
 )
 from .axes import sum_to
 from .elementwise import add_into
 
-UPD = numbers("upd")
-_gemm = lib.mg_gemm  # bound once, see array.py
+_gemm, _copy = lib.mg_gemm, lib.mg_copy  # bound once, see array.py
 
 
 class _Product:
     """The sizes of a product of two layouts, worked out once."""
 
-    __slots__ = ("form", "result")
+    __slots__ = ("form", "repeat", "result", "row")
 
     def __init__(self, a: Layout, b: Layout) -> None:
         sa, sb = a.shape, b.shape
@@ -54,8 +50,17 @@ class _Product:
             raise ValueError(f"matmul: {list(sa)} @ {list(sb)}: in the batch, {e}") from None
         self.result = layout((*lead, n, m), None, a.code)
         steps = [shapes.expand(s[:-2], t[:-2], lead) for s, t in ((sa, ta), (sb, tb))]
-        form = [a.code, n, m, k, *ta[-2:], *tb[-2:], len(lead), *lead, *steps[0], *steps[1]]
-        self.form = ffi.new("int64_t[]", form)
+        sizes = [a.code, n, m, k, *ta[-2:], *tb[-2:], len(lead), *lead, *steps[0], *steps[1]]
+        self.form = ffi.new("int64_t[]", sizes)
+        self.row: Any = None  #: layout of a row of the result, once asked for
+        self.repeat: Any = None  #: form of the copy that repeats it all over the result
+
+    def take_row(self) -> None:
+        """Set `row` and `repeat`."""
+        like = self.result
+        self.row = layout(like.shape[-1:], None, like.code)
+        steps = (0,) * (len(like.shape) - 1) + (1,)
+        self.repeat = form(like.code, like.shape, shapes.row_major(like.shape), steps)
 
 
 class _Products(dict[Any, _Product]):
@@ -98,6 +103,21 @@ def gemm_nt(a: Any, b: Any) -> Any:
     return _compute(_nt[a.layout, b.layout], a, b)
 
 
+def gemm_nt_add(a: Any, b: Any, row: Any) -> Any:
+    """A Bᵀ + row: [n, k], [m, k], [m] -> [n, m].  The sums start from the row, not from 0."""
+    product = _nt[a.layout, b.layout]
+    if product.row is None:
+        product.take_row()
+    if row.layout is not product.row:
+        wanted = f"{DTYPES[product.row.code]} {list(product.row.shape)}"
+        raise ValueError(f"matmul: to add {describe(row)}: {wanted} is needed, contiguous")
+    y = empty(product.result)
+    status = _copy(product.row.code, product.repeat, y.ptr, row.ptr)
+    if status := status or _gemm(product.form, y.ptr, a.ptr, b.ptr, 1):
+        check(status, "matmul", a, b)
+    return y
+
+
 def gemm_tn(b: Any, a: Any) -> Any:
     """Aᵀ B: [..., k, m], [..., k, n] -> [..., n, m]."""
     return _compute(_tn[a.layout, b.layout], a, b)
@@ -126,27 +146,3 @@ def _transposed(x: Layout) -> Layout:
     steps = shapes.row_major(x.shape) if x.strides is None else x.strides
     shape, steps = (*x.shape[:-2], x.shape[-1], x.shape[-2]), (*steps[:-2], steps[-1], steps[-2])
     return layout(shape, shapes.normal(shape, steps), x.code)
-
-
-def update(op: str, p: Any, g: Any, s1: Any, s2: Any, hyper: Sequence[float]) -> None:
-    """One optimiser step on p in place; `UPD` lists the ops, kernels/update.inc their numbers."""
-    for a in (p, g, s1, s2):
-        if a is not None:
-            like = a.layout
-            if like.strides is not None or like.code != p.layout.code or like.size < p.layout.size:
-                raise ValueError(f"{op}: {describe(a)} in a step on {describe(p)}, or strided")
-    s1_ptr, s2_ptr = (NULL if s is None else s.ptr for s in (s1, s2))
-    check(
-        lib.mg_update(UPD[op], p.layout.code, p.layout.size, p.ptr, g.ptr, s1_ptr, s2_ptr, hyper),
-        op,
-        p,
-        g,
-    )
-
-
-def sum_squares(x: Any) -> float:
-    """The sum of x², accumulated in double.  x has floats."""
-    if x.layout.code > F64:
-        raise TypeError(f"sum_squares: {describe(x)}: a float tensor is needed")
-    x = contiguous(x)
-    return float(lib.mg_sum_squares(x.layout.code, x.layout.size, x.ptr))

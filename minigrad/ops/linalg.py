@@ -8,7 +8,7 @@ from typing import Any
 from .. import core
 from ..autograd import Tensor, op
 from ..rules import of
-from .elementwise import add, mul
+from .elementwise import mul
 from .reduce import sum
 from .shape import reshape
 
@@ -47,6 +47,17 @@ _nn.vjp(A=of(_nt, "g", "B"), B=of(_tn, "g", "A"))
 _nt.vjp(A=of(_nn, "g", "B"), B=lambda g, A: _tn(A, g))
 _tn.vjp(A=lambda g, B: _nt(B, g), B=lambda g, A: _nn(A, g))
 _nn.vjp_into(B=of(core.gemm_tn_into, "total", "g", "A"))
+_nt.vjp_into(B=lambda total, g, A: core.gemm_tn_into(total, A, g))
+
+
+@op
+def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    """x Wᵀ + b of rows x [n, I], in one pass over the result"""
+    return core.gemm_nt_add(x, weight, core.contiguous(bias))
+
+
+_affine.vjp(x=of(_nn, "g", "weight"), weight=lambda g, x: _tn(x, g), bias=lambda g: sum(g, 0))
+_affine.vjp_into(weight=lambda total, g, x: core.gemm_tn_into(total, x, g))
 
 
 def matmul(A: Tensor, B: Tensor) -> Any:
@@ -75,8 +86,12 @@ def matmul(A: Tensor, B: Tensor) -> Any:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
     """y = x Wᵀ + b: x [..., I], weight W [O, I], bias b [O] -> [..., O]."""
-    y = matmul(x, matrix_transpose(weight))
-    return y if bias is None else add(y, bias)
+    x = core.operand(x, weight)
+    shape = x.layout.shape
+    if len(shape) == 2:
+        return _nt(x, weight) if bias is None else _affine(x, weight, bias)
+    y = linear(reshape(x, (math.prod(shape[:-1]), *shape[-1:])), weight, bias)
+    return reshape(y, (*shape[:-1], *y.shape[1:]))
 
 
 def outer(a: Tensor, b: Tensor) -> Any:

@@ -15,7 +15,6 @@ from .elementwise import (
     add,
     div,
     eq,
-    exp,
     mul,
     ne,
     neg,
@@ -27,14 +26,19 @@ from .elementwise import (
 )  # fmt: skip
 from .index import gather, take
 from .reduce import mean, sum
+from .rows import softmax
 from .shape import permute, reshape
 
 
+def _check(reduction: str) -> None:
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction={reduction!r}: 'mean', 'sum' or 'none'")
+
+
 def _reduced(loss: Tensor, reduction: str) -> Any:
+    _check(reduction)
     if reduction == "none":
         return loss
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"reduction={reduction!r}: 'mean', 'sum' or 'none'")
     return mean(loss) if reduction == "mean" else sum(loss)
 
 
@@ -46,31 +50,34 @@ def _same_shape(name: str, input: Tensor, target: Tensor) -> None:
 
 
 @op
-def _cross_entropy(x: Tensor, target: Tensor, ignore: int) -> Any:
-    """(loss, logsumexp), each [N], of x [N, C] and target [N]"""
-    return core.cross_entropy(x, target, ignore)
+def _cross_entropy(
+    x: Tensor, target: Tensor, ignore: int, scale: float, lse: Any, loss: Any
+) -> Any:
+    """The loss of x [N, C] and target [N], computed before: for each row, or the sum times scale.
+
+    So lse, which the rule reads, need not be a second result.
+    """
+    del x, target, ignore, scale, lse
+    return loss
 
 
-def _cross_entropy_rule(g: Any, y: Any, x: Tensor, target: Tensor, ignore: int) -> Any:
-    (g, g_lse), (_, lse) = g, y
-    if not is_grad_enabled() and g_lse is None:
-        return core.cross_entropy_grad(g, x, lse, target, ignore), None, None
-    softmax = exp(sub(x, reshape(lse, (*lse.shape, 1))))
-    dx = mul(softmax, 0.0) if g_lse is None else mul(softmax, reshape(g_lse, (*lse.shape, 1)))
-    if g is not None:
-        used = to(ne(target, ignore), x.dtype)
-        column = reshape(mul(g, used), (*lse.shape, 1))
-        dx = add(dx, mul(sub(softmax, _one_hot(target, x)), column))
-    return dx, None, None
+def _cross_entropy_rule(
+    g: Any, x: Tensor, target: Tensor, ignore: int, scale: float, lse: Any
+) -> Any:
+    if not is_grad_enabled():
+        return core.cross_entropy_grad(g, x, lse, target, ignore, scale)
+    used = mul(to(ne(target, ignore), x.dtype), scale)
+    column = reshape(mul(g, used), (*target.shape, 1))
+    return mul(sub(softmax(x), _one_hot(target, x)), column)
+
+
+_cross_entropy.vjp(x=_cross_entropy_rule)
 
 
 def _one_hot(target: Tensor, x: Tensor) -> Any:
     """[N, C]: 1 at each row's target."""
     classes = core.from_numpy(np.arange(x.shape[-1]))
     return to(eq(reshape(target, (*target.shape, 1)), classes), x.dtype)
-
-
-_cross_entropy.vjp_all(_cross_entropy_rule)
 
 
 def _classes_last(name: str, input: Tensor, target: Tensor) -> Any:
@@ -95,17 +102,21 @@ def cross_entropy(
     are classes, int64.  `weight` [C] weights classes.  Targets equal to ignore_index count nothing;
     the mean is over the others.  IndexError where a target is no class.
     """
+    _check(reduction)
     input = _classes_last("cross_entropy", input, target)
-    loss = _cross_entropy(input, target, ignore_index)[0]
-    if weight is not None:
-        used = ne(target, ignore_index)
-        scale = mul(take(weight, where(used, target, 0)), to(used, input.dtype))
-        loss = mul(loss, scale)
-        return div(sum(loss), sum(scale)) if reduction == "mean" else _reduced(loss, reduction)
-    if reduction == "mean":
-        count = np.count_nonzero(np.asarray(target) != ignore_index)
-        return mul(sum(loss), 1 / count if count else math.nan)
-    return _reduced(loss, reduction)
+    loss, lse, total, count = core.cross_entropy(input, target, ignore_index)
+    scale = 1.0
+    if weight is None and reduction != "none":
+        if reduction == "mean":
+            scale = 1 / count if count else math.nan
+        loss = core.scalar(total * scale, loss.layout.code)
+    loss = _cross_entropy(input, target, ignore_index, scale, lse, loss)
+    if weight is None:
+        return loss
+    used = ne(target, ignore_index)
+    weights = mul(take(weight, where(used, target, 0)), to(used, input.dtype))
+    loss = mul(loss, weights)
+    return div(sum(loss), sum(weights)) if reduction == "mean" else _reduced(loss, reduction)
 
 
 def nll_loss(

@@ -1,15 +1,15 @@
 """SGD, Adam, AdamW and RMSprop: PyTorch's arguments, defaults and order of operations.
 
-A step passes once over the parameter, its gradient and its state, in C
-(cextension/kernels/update.inc).
+A step passes once over the parameters, their gradients and their state, in one C call for all
+(plan.py, cextension/kernels/update.inc).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .. import core
 from .optimizer import Optimizer, at_least_zero
+from .plan import Buffers
 
 
 class SGD(Optimizer):
@@ -26,6 +26,8 @@ class SGD(Optimizer):
     >>> p.detach()
     tensor([0.5])
     """
+
+    kernel = "sgd"
 
     def __init__(
         self,
@@ -55,16 +57,21 @@ class SGD(Optimizer):
         if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
             raise ValueError("SGD: nesterov needs a momentum above 0 and a dampening of 0")
 
-    def update(self, p: Any, g: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """One step of `p`."""
-        first, buffer = False, None
-        if group["momentum"] != 0:
-            first = "momentum_buffer" not in state
-            buffer = self.buffer(state, "momentum_buffer", p)
-        hyper = [group["lr"], group["momentum"], group["dampening"], group["weight_decay"]]
-        core.update(
-            "sgd", p, g, buffer, None, [*hyper, group["nesterov"], first, group["maximize"]]
-        )
+    def buffers(self, group: dict[str, Any]) -> Buffers:
+        """The momentum buffer."""
+        return _MOMENTUM if group["momentum"] != 0 else _NONE
+
+    def hyper(self, group: dict[str, Any], t: int) -> list[float]:
+        """sgd_hyper."""
+        return [
+            group["lr"],
+            group["momentum"],
+            group["dampening"],
+            group["weight_decay"],
+            group["nesterov"],
+            t == 1,
+            group["maximize"],
+        ]
 
 
 class Adam(Optimizer):
@@ -76,7 +83,7 @@ class Adam(Optimizer):
     D. Kingma and J. Ba, Adam: A Method for Stochastic Optimization, 2015.
     """
 
-    kernel = "adam"
+    kernel, clock = "adam", "step"
 
     def __init__(
         self,
@@ -104,14 +111,23 @@ class Adam(Optimizer):
         if len(group["betas"]) != 2 or not all(0 <= beta < 1 for beta in group["betas"]):
             raise ValueError(f"betas={group['betas']}: two numbers from 0 to below 1 are needed")
 
-    def update(self, p: Any, g: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """One step of `p`."""
-        mean, square = self.buffer(state, "exp_avg", p), self.buffer(state, "exp_avg_sq", p)
-        t = state["step"] = state.get("step", 0) + 1
+    def buffers(self, group: dict[str, Any]) -> Buffers:  # noqa: ARG002
+        """m and v."""
+        return _MEANS
+
+    def hyper(self, group: dict[str, Any], t: int) -> list[float]:
+        """adam_hyper."""
         beta1, beta2 = group["betas"]
-        hyper = [group["lr"], beta1, beta2, group["eps"], group["weight_decay"]]
-        corrections = [1 - beta1**t, 1 - beta2**t]
-        core.update(self.kernel, p, g, mean, square, [*hyper, *corrections, group["maximize"]])
+        return [
+            group["lr"],
+            beta1,
+            beta2,
+            group["eps"],
+            group["weight_decay"],
+            1 - beta1**t,
+            1 - beta2**t,
+            group["maximize"],
+        ]
 
 
 class AdamW(Adam):
@@ -145,6 +161,8 @@ class RMSprop(Optimizer):
     T. Tieleman and G. Hinton, lecture 6.5, 2012; centered: A. Graves, 2013.
     """
 
+    kernel = "rmsprop"
+
     def __init__(
         self,
         params: Any,
@@ -173,15 +191,29 @@ class RMSprop(Optimizer):
         """ValueError for an option out of range."""
         at_least_zero(group, "lr", "alpha", "eps", "weight_decay", "momentum")
 
-    def update(self, p: Any, g: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """One step of `p`."""
-        square, second = self.buffer(state, "square_avg", p), None
-        if group["centered"]:  # the momentum buffer and the mean of g, side by side as C wants them
-            second = self.buffer(state, "momentum_and_mean", p, 2)
-        elif group["momentum"] != 0:
-            second = self.buffer(state, "momentum_buffer", p)
-        hyper = [
-            group[k]
-            for k in ("lr", "alpha", "eps", "weight_decay", "momentum", "centered", "maximize")
+    def buffers(self, group: dict[str, Any]) -> Buffers:
+        """v; the momentum buffer; if centered, that and the mean of g, side by side as C wants."""
+        if group["centered"]:
+            return _CENTERED
+        return _SQUARE_MOMENTUM if group["momentum"] != 0 else _SQUARE
+
+    def hyper(self, group: dict[str, Any], t: int) -> list[float]:  # noqa: ARG002
+        """rmsprop_hyper."""
+        return [
+            group["lr"],
+            group["alpha"],
+            group["eps"],
+            group["weight_decay"],
+            group["momentum"],
+            group["centered"],
+            group["maximize"],
         ]
-        core.update("rmsprop", p, g, square, second, hyper)
+
+
+# What the kernels keep; see Optimizer.buffers.
+_NONE: Buffers = ()
+_MOMENTUM = (("momentum_buffer", 1),)
+_MEANS = (("exp_avg", 1), ("exp_avg_sq", 1))
+_SQUARE = (("square_avg", 1),)
+_SQUARE_MOMENTUM = (*_SQUARE, *_MOMENTUM)
+_CENTERED = (*_SQUARE, ("momentum_and_mean", 2))

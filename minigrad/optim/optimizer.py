@@ -9,14 +9,15 @@ import numpy as np
 from .. import core
 from ..autograd import Tensor
 from ..nn.parameter import zero_grad
-from ..tape import enable_grad, written
+from ..tape import Leaf, enable_grad
+from .plan import Buffers, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 class Optimizer:
-    """Base class.  An algorithm is an `update` of one parameter, and the defaults of its options.
+    """Base class.  An algorithm is a kernel, its state, its numbers, and the defaults of its options.
 
     `params` are tensors, pairs (name, tensor), or dicts: {"params": …, "lr": …} is a group with
     options of its own.  `param_groups` is the list of such dicts, with every option filled in.
@@ -26,6 +27,7 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
+        self._plans: dict[int, Plan] = {}  # by the id of a group, to which the plan refers
         if isinstance(params, (Tensor, dict)):
             raise TypeError(
                 f"{type(self).__name__}: a list of tensors or of groups is needed, not one "
@@ -37,8 +39,19 @@ class Optimizer:
         for group in given if isinstance(given[0], dict) else [{"params": given}]:
             self.add_param_group(group)
 
-    def update(self, p: Any, g: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """One step of `p` along its gradient `g`, both contiguous, in place."""
+    kernel: str  #: which of `core.UPD`
+    clock: str | None = None  #: the entry of a parameter's state that counts its steps, if any
+
+    def buffers(self, group: dict[str, Any]) -> Buffers:
+        """What the kernel keeps for each parameter: at most two state tensors, in its order.
+
+        (name, 1) is as large as the parameter, (name, k) k times as large, [k, *shape].  Equal ones
+        are the same object at each call.
+        """
+        raise NotImplementedError
+
+    def hyper(self, group: dict[str, Any], t: int) -> list[float]:
+        """The kernel's numbers for step t = 1, 2, … of a parameter (kernels/update.inc)."""
         raise NotImplementedError
 
     def check(self, group: dict[str, Any]) -> None:
@@ -78,31 +91,24 @@ class Optimizer:
         """
         loss = None if closure is None else enable_grad()(closure)()
         for group in self.param_groups:
-            for p in group["params"]:
-                g = p.grad
-                if g is not None:
-                    self.update(p, core.contiguous(g), self.state.setdefault(p, {}), group)
-                    written(p)
+            plan = self._plans.get(id(group))
+            work = None if plan is None else plan.work(self, group)
+            if work is None:
+                plan = self._plans[id(group)] = Plan(self, group)
+                work = plan.work(self, group) or []
+            for run, gradients in work:
+                run.update(gradients, self.hyper(group, run.done + 1))
+                run.has_stepped(self.clock)
         return loss
-
-    def buffer(self, state: dict[str, Any], name: str, p: Any, *lead: int) -> Any:
-        """The tensor state[name] [*lead, *p.shape], zeros at first."""
-        x = state.get(name)
-        if x is None:
-            like = core.layout((*lead, *p.shape), None, p.layout.code)
-            x = state[name] = core.zeros(like)
-        elif x.layout.code != p.layout.code:
-            raise RuntimeError(
-                f"{type(self).__name__}: {name} is {x.dtype}, its parameter has become {p.dtype}: "
-                f"make the optimiser after converting the model"
-            )
-        return x
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or fill them with zeros."""
         for group in self.param_groups:
             for p in group["params"]:
-                zero_grad(p, set_to_none)
+                if set_to_none and p.node.__class__ is Leaf:
+                    p.node.grad = None
+                else:
+                    zero_grad(p, set_to_none)
 
     # ---- state -------------------------------------------------------------------------------
 

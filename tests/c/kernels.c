@@ -242,8 +242,11 @@ static void test_refusals(void) {
     status(mg_reduce(MG_REDS, MG_F32, 1, 1, 1, &y, &x, 0), MG_BAD_OP);
     status(mg_rows(0, MG_BOOL, 1, 1, &y, &x, NULL, NULL, 0), MG_BAD_OP);
     status(mg_gather(MG_I64, 1, 1, 1, &y, &x, &bad, &bad), MG_BAD_OP);
-    status(mg_update(MG_UPDS, MG_F32, 1, &y, &x, NULL, NULL, NULL), MG_BAD_OP);
-    status(isnan(mg_sum_squares(MG_I64, 1, &x)), 1);
+    const int64_t size = 1;
+    void *const arrays[] = {&y, &x, NULL, NULL};
+    status(mg_update(MG_UPDS, MG_F32, 1, &size, arrays, NULL), MG_BAD_OP);
+    status(isnan(mg_sum_squares(MG_I64, 1, &size, arrays)), 1);
+    status(mg_scale(MG_BOOL, 1, &size, arrays, 2), MG_BAD_OP);
     status(mg_isa_use(-1), MG_BAD_OP);
     status(mg_isa_name(99) == NULL, 1);
     status(mg_set_threads(0), MG_BAD_OP);
@@ -275,6 +278,7 @@ int main(void) {
             test_indexing(dtype);
             test_gemm(dtype);
             test_updates(dtype);
+            test_lists(dtype);
         }
         test_copy();
         test_memory();

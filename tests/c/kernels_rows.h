@@ -102,21 +102,23 @@ static void test_rows(int dtype) {
 
 /* ---- cross-entropy ----------------------------------------------------------------------- */
 
-static void one_cross_entropy(int dtype, int64_t rows, int64_t n) {
+static void one_cross_entropy(int dtype, int64_t rows, int64_t n, int64_t step) {
     const int64_t ignore = -100;
     array loss[3], lse[3], dx[3], x = drawn(dtype, rows * n, 1), g = drawn(dtype, rows, 1);
     array target = input(MG_I64, rows);
     int64_t bad, *to = (int64_t *)(void *)target.at;
-    double *in = malloc((size_t)n * sizeof *in);
+    double total[2], sum = 0, used = 0, *in = malloc((size_t)n * sizeof *in);
     subject("cross_entropy", "", dtype, rows, n, 0, 0);
     for (int64_t r = 0; r < rows; r++) to[r] = below(5) ? below(n) : ignore;
     for (int t = 0; t < 3; t++) {
         mg_set_threads(t + 1);
         loss[t] = result(dtype, rows), lse[t] = result(dtype, rows),
         dx[t] = result(dtype, rows * n);
-        status(mg_cross_entropy(dtype, rows, n, loss[t].at, lse[t].at, x.at, to, ignore, &bad),
-               MG_OK);
-        status(mg_cross_entropy_grad(dtype, rows, n, dx[t].at, g.at, x.at, lse[t].at, to, ignore),
+        status(
+            mg_cross_entropy(dtype, rows, n, loss[t].at, lse[t].at, x.at, to, ignore, total, &bad),
+            MG_OK);
+        status(mg_cross_entropy_grad(dtype, rows, n, dx[t].at, g.at, step, 0.25, x.at, lse[t].at,
+                                     to, ignore),
                MG_OK);
     }
     same(loss);
@@ -126,7 +128,8 @@ static void one_cross_entropy(int dtype, int64_t rows, int64_t n) {
         get_all(&x, r * n, n, in);
         const truth l = reduce_logsumexp(n, in, 0);
         const int on = to[r] != ignore;
-        const double x_t = on ? in[to[r]] : 0, g_r = get(&g, r);
+        const double x_t = on ? in[to[r]] : 0, g_r = get(&g, r * step) / 4;
+        sum += get(&loss[0], r), used += on;
         expect(r, dtype, get(&lse[0], r), l, 0);
         expect(r, dtype, get(&loss[0], r), (truth){on ? l.value - x_t : 0, on ? l.slack + 64 : 0},
                0);
@@ -136,23 +139,25 @@ static void one_cross_entropy(int dtype, int64_t rows, int64_t n) {
                    (truth){on ? g_r * p : 0, on ? 64 * fabs(g_r) : 0}, 0);
         }
     }
+    status(total[0] == sum && total[1] == used, 1); /* in the order of the rows */
     const int64_t wrong = below(rows);
     to[wrong] = n;
-    status(mg_cross_entropy(dtype, rows, n, loss[0].at, lse[0].at, x.at, to, ignore, &bad),
+    status(mg_cross_entropy(dtype, rows, n, loss[0].at, lse[0].at, x.at, to, ignore, total, &bad),
            MG_BAD_INDEX);
     status((int)bad, (int)wrong);
-    status(mg_cross_entropy_grad(dtype, rows, n, dx[0].at, g.at, x.at, lse[0].at, to, ignore),
-           MG_BAD_INDEX);
+    status(
+        mg_cross_entropy_grad(dtype, rows, n, dx[0].at, g.at, step, 1, x.at, lse[0].at, to, ignore),
+        MG_BAD_INDEX);
     release(&loss[0]), release(&lse[0]), release(&dx[0]);
     release(&x), release(&g), release(&target);
     free(in);
 }
 
 static void test_cross_entropy(int dtype) {
-    for (int64_t n = 1; n <= 70; n++) one_cross_entropy(dtype, 5, n);
-    one_cross_entropy(dtype, 100, 97);
-    one_cross_entropy(dtype, 3, 9001);
-    one_cross_entropy(dtype, 3001, 20); /* several tasks */
+    for (int64_t n = 1; n <= 70; n++) one_cross_entropy(dtype, 5, n, n % 2);
+    one_cross_entropy(dtype, 100, 97, 1);
+    one_cross_entropy(dtype, 3, 9001, 1);
+    one_cross_entropy(dtype, 3001, 20, 0); /* several tasks */
 }
 
 /* ---- gather, scatter_add ----------------------------------------------------------------- */
@@ -213,7 +218,8 @@ static void one_update(int op, int dtype, int64_t n, const double *hyper) {
         memcpy(p[t].at, old[0].at, (size_t)(n * size_of(dtype)));
         memcpy(s1[t].at, old[1].at, (size_t)(n * size_of(dtype)));
         memcpy(s2[t].at, old[2].at, (size_t)(2 * n * size_of(dtype)));
-        status(mg_update(op, dtype, n, p[t].at, g.at, s1[t].at, s2[t].at, hyper), MG_OK);
+        void *const arrays[] = {p[t].at, g.at, s1[t].at, s2[t].at};
+        status(mg_update(op, dtype, 1, &n, arrays, hyper), MG_OK);
     }
     same(p);
     same(s1);
@@ -229,6 +235,43 @@ static void one_update(int op, int dtype, int64_t n, const double *hyper) {
     }
     release(&p[0]), release(&s1[0]), release(&s2[0]), release(&g);
     for (int k = 0; k < 3; k++) release(&old[k]);
+}
+
+/* One call for arrays of many sizes, cut in the middle of some: what a call for each gives. */
+static void test_lists(int dtype) {
+    static const int64_t sizes[] = {1, 0, 64, 65, 40000, 7, 100000, 3};
+    enum { COUNT = sizeof sizes / sizeof *sizes };
+    static const double hyper[] = {0.1, 0, 0, 0.01, 0, 0, 0}; /* sgd_hyper */
+    array p[COUNT][3], g[COUNT];
+    double want = 0, sum[3];
+    subject("lists", "", dtype, 0, 0, 0, 0);
+    for (int k = 0; k < COUNT; k++) g[k] = drawn(dtype, sizes[k], 1);
+    for (int t = 0; t < 3; t++) { /* t = 0: a call for each */
+        void *arrays[4 * COUNT], *ps[COUNT], *gs[COUNT];
+        mg_set_threads(t + 1);
+        for (int k = 0; k < COUNT; k++) {
+            p[k][t] = result(dtype, sizes[k]);
+            for (int64_t i = 0; i < sizes[k]; i++) put(&p[k][t], i, get(&g[k], sizes[k] - 1 - i));
+            void *const one[] = {p[k][t].at, g[k].at, NULL, NULL};
+            memcpy(arrays + 4 * k, one, sizeof one);
+            ps[k] = p[k][t].at, gs[k] = g[k].at;
+            if (t > 0) continue;
+            status(mg_update(MG_UPD_sgd, dtype, 1, sizes + k, one, hyper), MG_OK);
+            status(mg_scale(dtype, 1, sizes + k, ps + k, 0.7), MG_OK);
+            want += mg_sum_squares(dtype, 1, sizes + k, gs + k);
+        }
+        if (t > 0) {
+            status(mg_update(MG_UPD_sgd, dtype, COUNT, sizes, arrays, hyper), MG_OK);
+            status(mg_scale(dtype, COUNT, sizes, ps, 0.7), MG_OK);
+        }
+        sum[t] = mg_sum_squares(dtype, COUNT, sizes, gs);
+    }
+    status(sum[0] == sum[1] && sum[1] == sum[2], 1);
+    status(fabs(sum[0] / want - 1) < 1e-13, 1);
+    for (int k = 0; k < COUNT; k++) {
+        same(p[k]);
+        release(&p[k][0]), release(&g[k]);
+    }
 }
 
 static void test_updates(int dtype) {
@@ -258,7 +301,7 @@ static void test_updates(int dtype) {
         get_all(&x, 0, n, in);
         for (int t = 1; t <= 3; t++) {
             mg_set_threads(t);
-            const double sum = mg_sum_squares(dtype, n, x.at);
+            const double sum = mg_sum_squares(dtype, 1, &n, (void *[]){x.at});
             if (t == 1) one = sum;
             if (sum != one) fail("threads differ", t, sum, one);
         }

@@ -13,11 +13,11 @@ import numpy as np
 from ... import core
 from ...autograd import Tensor
 from ...ops.create import tensor
-from ...tape import no_grad
+from ...tape import Leaf, no_grad, written
 from ..module import Module
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 
 def clip_grad_norm_(
@@ -39,19 +39,23 @@ def clip_grad_norm_(
     _check("max_norm", max_norm)
     if not norm_type > 0:
         raise ValueError(f"norm_type={norm_type}: a number above 0, or inf, is needed")
-    with no_grad():
-        gradients = _gradients(parameters)
-        norm = _total_norm(list(gradients), norm_type)
-        if not math.isfinite(norm):
-            bad = _nonfinite(gradients)
-            if bad and error_if_nonfinite:
-                raise RuntimeError(bad)
-            if not bad:  # only the powers were too large
-                norm = _scaled_norm(list(gradients), norm_type)
-        if max_norm < norm and math.isfinite(norm):
-            for g in gradients:
-                g.mul_(max_norm / norm)
-    return tensor(norm, dtype=next(iter(gradients)).dtype if gradients else None)
+    gradients = _gradients(parameters)
+    copies = [g if g.layout.strides is None else core.contiguous(g) for g in gradients]
+    whole = core.Arrays(copies)
+    norm = math.sqrt(whole.sum_squares()) if norm_type == 2 else _total_norm(copies, norm_type)
+    if not math.isfinite(norm):
+        bad = _nonfinite(gradients)
+        if bad and error_if_nonfinite:
+            raise RuntimeError(bad)
+        if not bad:  # only the powers were too large
+            norm = _scaled_norm(copies, norm_type)
+    if max_norm < norm and math.isfinite(norm):
+        whole.scale(max_norm / norm)
+        for g, copy in zip(gradients, copies):
+            if copy is not g:
+                core.copy_into(g, copy)
+        written(*gradients)
+    return core.scalar(norm, copies[0].layout.code) if copies else tensor(norm)
 
 
 def clip_grad_value_(
@@ -76,53 +80,55 @@ def _check(name: str, bound: float) -> None:
         raise ValueError(f"{name}={bound}: a number from 0 on is needed")
 
 
-def _named(parameters: Any) -> Iterator[tuple[str, Any]]:
-    """(name, tensor) of a module, of pairs (name, tensor), of tensors, or of one tensor."""
+def _gradients(parameters: Any) -> dict[Any, tuple[int, Any]]:
+    """{gradient: the number and the item of its parameter} for those that have one; each once.
+
+    The items are those of a module's named_parameters(), pairs (name, tensor), or tensors.
+    """
     if isinstance(parameters, Module):
         parameters = parameters.named_parameters()
     elif isinstance(parameters, Tensor):
         parameters = [parameters]
+    found: dict[Any, tuple[int, Any]] = {}
     for i, item in enumerate(parameters):
-        name, x = item if isinstance(item, tuple) else (getattr(item, "name", ""), item)
+        x = item[1] if isinstance(item, tuple) else item
         if not isinstance(x, Tensor):
             raise TypeError(f"parameter {i}: a tensor is needed, not {type(x).__name__}")
-        yield (name or f"parameter {i}"), x
-
-
-def _gradients(parameters: Any) -> dict[Any, str]:
-    """{gradient: the name of its parameter} for the parameters that have one; each once."""
-    found: dict[Any, str] = {}
-    for name, x in _named(parameters):
-        if x.grad is not None:
-            found.setdefault(x.grad, name)
+        g = x.node.grad if x.node.__class__ is Leaf else None
+        if g is not None and g not in found:
+            found[g] = i, item
     return found
 
 
+def _name(i: int, item: Any) -> str:
+    return (item[0] if isinstance(item, tuple) else getattr(item, "name", "")) or f"parameter {i}"
+
+
+@no_grad()
 def _total_norm(gs: list[Any], p: float) -> float:
     """(Σ |g|ᵖ)^(1/p) over all elements; max |g| for p = ∞.  NaN if there is one."""
     gs = [g for g in gs if g.layout.size]
-    if p == 2:  # in double, also for float32
-        return math.sqrt(sum(core.sum_squares(core.contiguous(g)) for g in gs))
     if math.isinf(p):
         return float(np.max([g.abs().amax().item() for g in gs], initial=0.0))
     return float(sum((g.abs() ** p).sum().item() for g in gs) ** (1 / p))
 
 
+@no_grad()
 def _scaled_norm(gs: list[Any], p: float) -> float:
     """The same where the powers overflow."""
     largest = _total_norm(gs, math.inf)
     return largest * _total_norm([g / largest for g in gs], p)
 
 
-def _nonfinite(gradients: dict[Any, str]) -> str:
+def _nonfinite(gradients: dict[Any, tuple[int, Any]]) -> str:
     """A sentence that names the parameters whose gradients hold NaN or inf; "" if none does."""
     bad = []
-    for g, name in gradients.items():
-        if not math.isfinite(core.sum_squares(core.contiguous(g))):
+    for g, item in gradients.items():
+        if not math.isfinite(core.Arrays([core.contiguous(g)]).sum_squares()):
             a = np.asarray(g)
             nan, inf = np.count_nonzero(np.isnan(a)), np.count_nonzero(np.isinf(a))
             if nan or inf:
-                bad.append(f"{name} ({core.describe(g)}: {nan} NaN and {inf} infinite)")
+                bad.append(f"{_name(*item)} ({core.describe(g)}: {nan} NaN and {inf} infinite)")
     if not bad:
         return ""
     more = f" and of {len(bad) - 5} more" if len(bad) > 5 else ""
