@@ -34,6 +34,24 @@ def test_linear(dtype: str) -> None:
         layer(mg.zeros(4, 2, dtype=dtype))
 
 
+def test_linear_used_twice_and_differentiated_twice(dtype: str) -> None:
+    """The second use adds to the weight's gradient in place; bias and weight may be strided."""
+    x, w = mg.randn(7, 3, dtype=dtype), mg.randn(3, 2, dtype=dtype).T.requires_grad_()
+    b = mg.randn(4, dtype=dtype)[::2].requires_grad_()
+    for bias in (b, None):
+        w.grad = b.grad = None
+        (F.linear(x, w, bias).sum() + F.linear(x * 2.0, w, bias).sum()).backward()
+        np.testing.assert_allclose(w.grad.numpy(), [3 * x.numpy().sum(0)] * 2, rtol=1e-5)
+    assert b.grad is None
+    F.linear(x, w, b).sum().backward()
+    assert b.grad.tolist() == [7, 7]
+    for wrong in (mg.ones(3, dtype=dtype), mg.ones(1, dtype=dtype), mg.ones(2, dtype="int64")):
+        with pytest.raises(ValueError, match=r"matmul: to add .*\[2\] is needed"):
+            F.linear(x, w, wrong)
+    leaves = [mg.randn(*s, dtype="float64", requires_grad=True) for s in ((2, 2, 3), (4, 3), (4,))]
+    assert mg.gradgradcheck(lambda x, w, b: F.linear(x, w, b) ** 2, leaves)
+
+
 def test_embedding_padding_row_gets_no_gradient() -> None:
     table = nn.Embedding(5, 3, padding_idx=1)
     assert not table.weight.numpy()[1].any()
