@@ -256,13 +256,18 @@ def op(forward: Callable[..., Any]) -> Any:
 def _record(rules: Rules, y: Any, args: Any, options: Any = {}) -> None:  # noqa: B006 (only read)
     """Give the result y, or each of several, of an op its node; what it keeps is in Rules.plan."""
     parents = [a.node if isinstance(a, Tensor) else None for a in args]
-    tracked = sum(1 << i for i, node in enumerate(parents) if node is not None)
+    tracked, bit = 0, 1
+    for parent in parents:
+        if parent is not None:
+            tracked |= bit
+        bit <<= 1
     if not tracked or (pauses and not mode.recording):
         return
     if rules.variadic:
         args, tracked = (args, *options.values()), 1
-    rest = slice(len(args), None)
-    args += tuple(map(options.get, rules.arguments[rest], rules.defaults[rest]))
+    if len(args) < len(rules.arguments):
+        rest = slice(len(args), None)
+        args += tuple(map(options.get, rules.arguments[rest], rules.defaults[rest]))
     keep_output, keep, mask = rules.plans[tracked]
     node: Any = Node()
     node.rules = rules

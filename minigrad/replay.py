@@ -10,7 +10,7 @@ from . import core, tape
 from .rules import Rules
 from .tape import Leaf, Node, Part, end_recording, set_recording
 
-OUTPUT = Rules.OUTPUT
+OUTPUT, GIVEN = Rules.OUTPUT, Rules.GIVEN
 
 
 def replay(
@@ -61,11 +61,15 @@ def replay(
                 if total is not None and into is not None and parent in fresh:
                     if into_k >= 0:
                         into(total, g, saved[into_k])
+                    elif into_k == GIVEN:
+                        into(total, f)
                     else:
                         into(total, g, parent.layout.shape, _output(node), saved)
                     continue
                 if k >= 0:
                     dx = f(g, saved[k])
+                elif k == GIVEN:
+                    dx = f
                 elif f is None:
                     dx = g
                 elif k == OUTPUT:
@@ -126,12 +130,19 @@ def _collect(part: Part, g: Any, grads: dict[Any, Any]) -> Node | None:
 
 def _jointly(node: Node, g: Any, useful: set[Any] | None) -> list[Any]:
     """What the joint rule of an op gives, in the form of one rule per argument."""
-    tracked = tuple(p is not None and (useful is None or p in useful) for p in node.parents)
-    gradients = node.rules.joint(g, tracked, _output(node), node.saved)
+    rules, parents = node.rules, node.parents
+    if useful is None:
+        tracked = [p is not None for p in parents]
+    else:
+        tracked = [p is not None and p in useful for p in parents]
+    gradients = rules.joint(g, tracked, _output(node), node.saved)
+    add = core.add_into if rules.fresh else None
+    rows = []
     for dx, wanted in zip(gradients, tracked):
-        if wanted and dx is None:
-            raise TypeError(f"{node.rules.name}: its rule gave no gradient for a tracked argument")
-    return [(lambda *_, dx=dx: dx, Rules.GENERAL, None, 0) for dx in gradients]
+        if dx is None and wanted:
+            raise TypeError(f"{rules.name}: its rule gave no gradient for a tracked argument")
+        rows.append((dx, GIVEN, add, GIVEN))
+    return rows
 
 
 def _output(node: Node) -> Any:

@@ -55,13 +55,13 @@ class Rules:
     """Which rule belongs to which argument of one op, and what each of them reads.
 
     `rows` has for each argument (f, k, into, into_k).  The gradient is f(g, argument k) where k >=
-    0, f(g, y) where k is OUTPUT, g itself where f is None, else f(g, shape, y, arguments).  `into`
-    is the form that adds to a total, in the same way, or None.  `bare` is the same with kernels in
-    place of ops, for when nothing is recorded.  Both are None until `write_rows`, and where one
-    rule, `joint`, serves all arguments.
+    0, f(g, y) where k is OUTPUT, f where k is GIVEN, g itself where f is None, else f(g, shape, y,
+    arguments).  `into` is the form that adds to a total, in the same way, or None.  `bare` is the
+    same with kernels in place of ops, for when nothing is recorded.  Both are None until
+    `write_rows`, and where one rule, `joint`, serves all arguments.
     """
 
-    OUTPUT, GENERAL = -1, -2
+    OUTPUT, GENERAL, GIVEN = -1, -2, -3
 
     def __init__(self, forward: Callable[..., Any]) -> None:
         self.name = forward.__name__
@@ -71,6 +71,7 @@ class Rules:
         missing = [Parameter.empty] * (code.co_argcount - len(defaults))
         self.defaults = [*missing, *defaults, *(forward.__kwdefaults__ or {}).values()]
         self.joint: Any = None
+        self.fresh = False  #: the gradients that `joint` gives are memory of their own
         self._rules: list[Any] = [None] * len(self.arguments)
         self._rules_into: list[Any] = [None] * len(self.arguments)
         self._reads: list[set[str]] = [set() for _ in self.arguments]
@@ -102,12 +103,14 @@ class Rules:
                 raise TypeError(message)
         self.rows = self.bare = None
 
-    def vjp_all(self, rule: Callable[..., Any]) -> None:
+    def vjp_all(self, rule: Callable[..., Any], fresh: bool = False) -> None:
         """Set one rule for all arguments: it returns their gradients in order.
 
         It may name `tracked`, which says of each whether it is wanted.  The arguments of an op with
-        *xs go by that one name.
+        *xs go by that one name.  fresh: the rule promises that each gradient is memory of its own,
+        so that a leaf may keep it and the engine add to it.
         """
+        self.fresh = fresh
         reads = self._names(rule, "g", "y", "tracked")
         self._reads = [reads] * len(self.arguments)
         self.joint = self._caller(rule, "g", "tracked", "y")

@@ -7,6 +7,7 @@ row.  Here are the ops that compute; op_table_data.py has those that move data, 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from draw import POSITIVE, REAL, Domain, Draw, Grid
 from op_row import ROWS, Row, Sample, row
 
 import minigrad
-from minigrad.ops import elementwise, linalg, reduce, rows
+from minigrad.nn import fused
+from minigrad.ops import elementwise, linalg, reduce, rows, sequence
 
 # ---- elementwise ops -----------------------------------------------------------------------------
 # Bounds: 0.5 ULP where IEEE 754 rounds the exact result, the sum of the steps' errors where there
@@ -354,3 +356,25 @@ def _(d: Draw) -> Sample:
 def _(d: Draw) -> Sample:
     s = d.shape(1, 1)
     return [d.values(s), d.values(s)], {}
+
+
+# ---- a recurrent layer: test_fused.py has all cells ------------------------------------------------
+
+
+def _gru_layer(x: Any, W: Any, U: Any, Un: Any, b: Any, h0: Any) -> Any:
+    layer = minigrad.nn.Recurrent(minigrad.nn.GRUCell(x.shape[2], h0.shape[1]))
+    run = sequence.Run("gru", partial(fused._readable, layer, None, False))
+    return sequence.sequence(run, x, W, U, Un, b=b, h0=h0)
+
+
+def _gru_oracle(x: Any, W: Any, U: Any, Un: Any, b: Any, h0: Any) -> Any:
+    step = partial(oracles.gru, {"W": W, "U": U, "Un": Un, "b": b})
+    y, (h,) = oracles.unroll(step, x, (h0,), [len(x)] * len(h0))
+    return y, h
+
+
+@row(_gru_layer, _gru_oracle, None, name="sequence")
+def _(d: Draw) -> Sample:
+    t, n, i, h = (d.pick(1, 3) for _ in range(4))
+    shapes = (t, n, i), (i, 3 * h), (h, 2 * h), (h, h), (3 * h,), (n, h)
+    return [d.values(s) for s in shapes], {}

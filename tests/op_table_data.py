@@ -238,6 +238,19 @@ def _(d: Draw) -> Sample:
     return [d.values((n, d.pick(0, 3))), d.integers(-n, n, d.shape(0, 2, most=4))], {}
 
 
+def _scattered(x: Any, i: Any, to: Any) -> Any:
+    y = np.zeros(to, x.dtype)
+    np.add.at(y, i, x)
+    return y
+
+
+@row(index.scatter, _scattered, None)
+def _(d: Draw) -> Sample:
+    n, width = d.pick(1, 4), d.pick(0, 3)
+    i = d.integers(-n, n, d.shape(0, 2, most=4))
+    return [d.values((*i.shape, width)), i, (n, width)], {}
+
+
 @row(
     index.embedding,
     lambda i, weight: weight[i],

@@ -177,3 +177,13 @@ def test_a_loop_of_training_does_not_grow() -> None:
         w.grad = None
         sizes.append(used())
     assert len(set(sizes[1:])) == 1
+
+
+def test_a_gradient_that_is_a_view_is_neither_kept_nor_added_to() -> None:
+    """cat gives its arguments views of one gradient, here the caller's."""
+    w, g = minigrad.ones(3, requires_grad=True), minigrad.arange(6.0)
+    for total in ([3.0, 5.0, 7.0], [6.0, 10.0, 14.0]):
+        minigrad.cat([w, w]).backward(g)
+        assert w.grad is not None
+        assert w.grad.tolist() == total
+        assert g.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]

@@ -182,7 +182,7 @@ def test_every_op_has_a_row() -> None:
 def test_every_kernel_is_used() -> None:
     """Each line of kernels.def is named somewhere in Python."""
     text = "\n".join(p.read_text(encoding="utf-8") for p in SOURCES)
-    for kind in ("MAP", "ZIP", "CMP", "SEL", "RED", "ROW", "UPD"):
+    for kind in ("MAP", "ZIP", "CMP", "SEL", "RED", "ROW", "UPD", "SEQ"):
         table = getattr(core, kind, None) or core.elementwise.numbers(kind.lower())
         assert table
         for name in table:

@@ -30,7 +30,12 @@ class Net:
         self.bidirectional = draw.flag()
         count, hidden = draw.pick(1, most), min(most, kind.hidden(draw))
         self.front = kind.layers(
-            draw.pick(1, most), hidden, count, bidirectional=self.bidirectional, dtype=dtype
+            draw.pick(1, most),
+            hidden,
+            count,
+            bidirectional=self.bidirectional,
+            dtype=dtype,
+            fused=draw.choice("auto", False),
         )
         self.cells = self.front.cells()
         self.parameters = [parameters(cell, draw) for cell in self.cells]

@@ -20,3 +20,4 @@ from .losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLos
 from .module import Module, Parameter
 from .recurrent import Bidirectional, Recurrent, Stack
 from .rnn import GRU, LSTM, RNN
+from .tracing import trace

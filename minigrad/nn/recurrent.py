@@ -21,6 +21,8 @@ from ..ops.create import from_numpy, zeros
 from ..ops.elementwise import where
 from ..ops.shape import cat, stack, unbind
 from . import functional as F
+from . import fused as fast
+from . import tracing
 from .cells.base import Cell, State
 from .containers import ModuleList
 from .module import Module
@@ -45,13 +47,17 @@ class Recurrent(Module):
     """A cell, step by step over a sequence, forwards in time or backwards (reverse=True).
 
     The state is a tuple, one [N, H] tensor for each of the cell's states; None: the cell's initial
-    one.
+    one.  fused="auto": where the cell has a kernel, C does all steps in one call; True: ValueError
+    where it has none; False: step by step, as `unroll` says.
     """
 
-    def __init__(self, cell: Cell, reverse: bool = False) -> None:
+    traced: Any = None  #: where `trace` wants the values
+
+    def __init__(self, cell: Cell, reverse: bool = False, fused: Any = "auto") -> None:
         super().__init__()
         self.cell = cell
         self.reverse = reverse
+        self.fused = fast.checked_choice(fused, cell)
 
     @property
     def output_size(self) -> int:
@@ -64,9 +70,19 @@ class Recurrent(Module):
             raise ValueError(
                 f"Recurrent: input {list(x.shape)}: [T, N, I] is needed (time, batch, input)"
             )
+        if lengths is not None:
+            lengths = checked_lengths(lengths, *x.shape[:2])
+        result = fast.unroll(self, x, state, lengths)
+        if result is not None:
+            return result
+        if self.traced is not None:
+            return tracing.unroll(self, x, state, lengths)
+        return self.unroll(x, state, lengths)
+
+    def unroll(self, x: Tensor, state: Any, lengths: Any | None) -> tuple[Tensor, State]:
+        """The same, step by step; `lengths` as checked."""
         steps, n = x.shape[:2]
         state = self.cell.checked(state, n)
-        lengths = checked_lengths(lengths, steps, n)
         valid = None
         if lengths is not None:
             valid = np.arange(steps)[:, None, None] < lengths[:, None]
@@ -93,10 +109,10 @@ class Bidirectional(Module):
     Bidirectional Recurrent Neural Networks, 1997.
     """
 
-    def __init__(self, ahead: Cell, back: Cell) -> None:
+    def __init__(self, ahead: Cell, back: Cell, fused: Any = "auto") -> None:
         super().__init__()
-        self.ahead = Recurrent(ahead)
-        self.back = Recurrent(back, reverse=True)
+        self.ahead = Recurrent(ahead, fused=fused)
+        self.back = Recurrent(back, reverse=True, fused=fused)
 
     @property
     def output_size(self) -> int:
@@ -131,11 +147,12 @@ class Stack(Module):
 
     def forward(self, x: Tensor, state: Any = None, lengths: Any = None) -> tuple[Tensor, Any]:
         """x [T, N, I] -> y [T, N, H of the last layer] and the tuple of final states."""
-        states: Sequence[Any] = [None] * len(self.layers) if state is None else state
-        if len(states) != len(self.layers):
-            raise ValueError(f"Stack: {len(states)} states for {len(self.layers)} layers")
+        layers = list(self.layers)
+        states: Sequence[Any] = [None] * len(layers) if state is None else state
+        if len(states) != len(layers):
+            raise ValueError(f"Stack: {len(states)} states for {len(layers)} layers")
         new = []
-        for i, (layer, s) in enumerate(zip(self.layers, states)):
+        for i, (layer, s) in enumerate(zip(layers, states)):
             if i:
                 x = F.dropout(x, self.dropout, self.training)
             x, after = layer(x, s, lengths)

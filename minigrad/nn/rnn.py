@@ -14,6 +14,7 @@ import numpy as np
 from ..autograd import Tensor
 from ..ops.shape import stack, transpose
 from ..tape import no_grad
+from . import fused as fast
 from .cells import Cell, GRUCell, LSTMCell, RNNCell
 from .module import Module
 from .recurrent import Bidirectional, Recurrent, Stack
@@ -30,6 +31,7 @@ class _Layers(Module):
         batch_first: bool,
         dropout: float,
         bidirectional: bool,
+        fused: Any,
     ) -> None:
         super().__init__()
         if num_layers < 1:
@@ -42,7 +44,9 @@ class _Layers(Module):
         for _ in range(num_layers):
             width = layers[-1].output_size if layers else input_size
             layers.append(
-                Bidirectional(cell(width), cell(width)) if bidirectional else Recurrent(cell(width))
+                Bidirectional(cell(width), cell(width), fused)
+                if bidirectional
+                else Recurrent(cell(width), fused=fused)
             )
         self.stack = Stack(layers, dropout)
         self.hidden_size = self.cells()[0].hidden_size
@@ -60,23 +64,36 @@ class _Layers(Module):
         before the first step (None: zeros) and after the last.  `lengths`: see
         minigrad.nn.recurrent.
         """
-        name = type(self).__name__
-        if len(x.shape) not in (2, 3):
-            raise ValueError(f"{name}: input {list(x.shape)}: {self._expected()} is needed")
-        single = len(x.shape) == 2
+        shape = x.layout.shape
+        if len(shape) not in (2, 3):
+            raise ValueError(
+                f"{type(self).__name__}: input {list(shape)}: {self._expected()} is needed"
+            )
+        single = len(shape) == 2
         if single:
-            x = x.reshape(x.shape[0], 1, x.shape[1])
+            x = x.reshape(shape[0], 1, shape[1])
         elif self.batch_first:
             x = transpose(x, 0, 1)
-        y, new = self.stack(x, self._unpacked(state, x.shape[1], single), lengths)
-        new = [s for layer in new for s in (layer if self.bidirectional else (layer,))]
-        packed = tuple(stack([s[i] for s in new]) for i in range(len(new[0])))
+        result = None
+        if lengths is None and not (single or self.bidirectional) and self.num_layers == 1:
+            # The usual small case: states are taken and given as they are, not copied.
+            result = fast.unroll(vars(self.stack.layers)["0"], x, state, None, lead=True)
+        y, packed = result or self._through_layers(x, state, lengths, single)
         if single:
             y = y.reshape(y.shape[0], y.shape[2])
             packed = tuple(s.reshape(s.shape[0], s.shape[2]) for s in packed)
         elif self.batch_first:
             y = transpose(y, 0, 1)
         return y, packed if len(packed) > 1 else packed[0]
+
+    def _through_layers(self, x: Tensor, state: Any, lengths: Any, single: bool) -> Any:
+        """y [T, N, D H] and the tuple of states [L D, N, H]."""
+        y, new = self.stack(x, self._unpacked(state, x.shape[1], single), lengths)
+        if self.bidirectional:
+            new = [s for layer in new for s in layer]
+        if len(new) == 1:
+            return y, tuple(s.reshape(1, *s.shape) for s in new[0])
+        return y, tuple(stack(parts) for parts in zip(*new))
 
     def _expected(self) -> str:
         return "[N, T, I] or [T, I]" if self.batch_first else "[T, N, I] or [T, I]"
@@ -174,11 +191,12 @@ class RNN(_Layers):
         dropout: float = 0.0,
         bidirectional: bool = False,
         dtype: Any = None,
+        fused: Any = "auto",
     ) -> None:
         def cell(width: int) -> Cell:
             return RNNCell(width, hidden_size, bias, nonlinearity, dtype)
 
-        super().__init__(cell, input_size, num_layers, batch_first, dropout, bidirectional)
+        super().__init__(cell, input_size, num_layers, batch_first, dropout, bidirectional, fused)
 
 
 class LSTM(_Layers):
@@ -201,11 +219,12 @@ class LSTM(_Layers):
         bidirectional: bool = False,
         proj_size: int = 0,
         dtype: Any = None,
+        fused: Any = "auto",
     ) -> None:
         def cell(width: int) -> Cell:
             return LSTMCell(width, hidden_size, bias, proj_size, dtype)
 
-        super().__init__(cell, input_size, num_layers, batch_first, dropout, bidirectional)
+        super().__init__(cell, input_size, num_layers, batch_first, dropout, bidirectional, fused)
 
 
 class GRU(_Layers):
@@ -228,11 +247,12 @@ class GRU(_Layers):
         bidirectional: bool = False,
         reset_after: bool = False,
         dtype: Any = None,
+        fused: Any = "auto",
     ) -> None:
         def cell(width: int) -> Cell:
             return GRUCell(width, hidden_size, bias, reset_after, dtype)
 
-        super().__init__(cell, input_size, num_layers, batch_first, dropout, bidirectional)
+        super().__init__(cell, input_size, num_layers, batch_first, dropout, bidirectional, fused)
 
     def _from_torch(self, cell: Any, w: dict[str, Any]) -> dict[str, Any]:
         size = cell.hidden_size

@@ -63,15 +63,18 @@ def take(table: Tensor, index: Tensor) -> Any:
 
 
 @op
-def _scatter(x: Tensor, index: Tensor, to: Shape) -> Any:
-    """Zeros of shape `to`, to whose rows `index` those of x are added."""
+def scatter(x: Tensor, index: Tensor, to: Shape) -> Any:
+    """Zeros of shape `to`, to whose rows `index`, int64 [i…], those of x [i…, …] are added.
+
+    IndexError where an index is out of range.
+    """
     y = core.zeros(core.layout(to, None, x.layout.code))
     core.scatter_add(y, index, x)
     return y
 
 
-_scatter.vjp(x=lambda g, index: take(g, index))
-take.vjp(table=lambda g, index, shape: _scatter(g, index, shape))
+scatter.vjp(x=lambda g, index: take(g, index))
+take.vjp(table=lambda g, index, shape: scatter(g, index, shape))
 take.vjp_into(table=lambda total, g, index: core.scatter_add(total, index, g))
 
 

@@ -17,7 +17,7 @@ from ...autograd import Tensor
 from ...ops.create import zeros
 from ...ops.elementwise import add
 from ...ops.linalg import matmul
-from .. import init
+from .. import fused, init
 from ..module import Module, Parameter
 
 State = tuple[Tensor, ...]
@@ -75,6 +75,14 @@ class Cell(Module):
         """(output, new state) from the projected input z [N, G H] and the state."""
         raise NotImplementedError(f"{type(self).__name__} defines no step()")
 
+    def activations(self, z: Tensor, state: State) -> tuple[Any, ...]:  # noqa: ARG002
+        """What the gates are in this step, in the order of `gates`, for `trace`; () if not told."""
+        return ()
+
+    def kernel(self) -> str | None:
+        """The name of the kernel that computes this cell for whole sequences (see nn/fused.py)."""
+        return None
+
     def initial(self, n: int) -> State:
         """The state before the first step, for a batch of n: zeros."""
         return tuple(zeros(n, self.state_size(s), dtype=self.W.dtype) for s in self.states)
@@ -109,7 +117,9 @@ class Cell(Module):
             if state is not None:
                 state = (state,) if isinstance(state, Tensor) else state
                 state = tuple(s.reshape(1, -1) for s in state)
-        _, new = self.step(self.project(x), self.checked(state, x.shape[0]))
+        new: Any = fused.one_step(self, x, state)
+        if new is None:  # no kernel
+            _, new = self.step(self.project(x), self.checked(state, x.shape[0]))
         if single:
             new = tuple(s.reshape(-1) for s in new)
         return new if len(self.states) > 1 else new[0]

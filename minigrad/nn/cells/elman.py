@@ -41,3 +41,7 @@ class RNNCell(Cell):
         f = tanh if self.nonlinearity == "tanh" else relu
         h = f(z + h @ self.U)
         return h, (h,)
+
+    def kernel(self) -> str:
+        """See nn/fused.py."""
+        return f"rnn_{self.nonlinearity}"

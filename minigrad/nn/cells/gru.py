@@ -49,8 +49,8 @@ class GRUCell(Cell):
         if reset_after and bias:
             self.c = self._weight(hidden_size, dtype=dtype)
 
-    def step(self, z: Tensor, state: State) -> tuple[Tensor, State]:
-        """h' from z = x W + b."""
+    def activations(self, z: Tensor, state: State) -> tuple[Tensor, ...]:
+        """r, z, n from z = x W + b."""
         (h,) = state
         size = self.hidden_size
         gates, candidate = split(z, (2 * size, size), -1)
@@ -60,8 +60,18 @@ class GRUCell(Cell):
             n = tanh(candidate + r * (past if self.c is None else past + self.c))
         else:
             n = tanh(candidate + (r * h) @ self.Un)
+        return r, u, n
+
+    def step(self, z: Tensor, state: State) -> tuple[Tensor, State]:
+        """h' from z = x W + b."""
+        (h,) = state
+        _, u, n = self.activations(z, state)
         h = h + u * (n - h)
         return h, (h,)
+
+    def kernel(self) -> str:
+        """See nn/fused.py."""
+        return "gru_after" if self.reset_after else "gru"
 
     def extra_repr(self) -> str:
         """For repr()."""

@@ -60,12 +60,21 @@ class LSTMCell(Cell):
         """h has the width of the projection, if there is one; c that of the cell."""
         return self.output_size if name == "h" else self.hidden_size
 
+    def activations(self, z: Tensor, state: State) -> tuple[Tensor, ...]:
+        """i, f, g, o from z = x W + b."""
+        i, f, g, o = chunk(z + state[0] @ self.U, 4, -1)
+        return sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+
     def step(self, z: Tensor, state: State) -> tuple[Tensor, State]:
         """h', (h', c') from z = x W + b."""
-        h, c = state
-        i, f, g, o = chunk(z + h @ self.U, 4, -1)
-        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-        h = sigmoid(o) * tanh(c)
+        _, c = state
+        i, f, g, o = self.activations(z, state)
+        c = f * c + i * g
+        h = o * tanh(c)
         if self.P is not None:
             h = h @ self.P
         return h, (h, c)
+
+    def kernel(self) -> str:
+        """See nn/fused.py."""
+        return "lstm"

@@ -1,0 +1,250 @@
+"""Whole sequences: a recurrent layer in one direction, all its time steps in one call of C.
+
+Letters and shapes are those of `enum mg_sequence_array` in cextension/minigrad.h:
+
+    x [T, N, I]   W [I, G H]   U [P, V H]   Un [H, H]   P [H, P]   b [G H]   c [H]
+    h0 [N, P]   c0 [N, H]   ->   y [T, N, P]   hn [N, P]   cn [N, H]
+
+Of sequences with different lengths only the rows that exist are there: x [R, I], y [R, P] (`Counts`).
+x [N, I] without counts is one step, of which y is the new state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from minigrad._core import ffi, lib
+
+from .array import DTYPES, F64, NULL, Layout, check, contiguous, describe, empty, layout, numbers
+
+SEQ = numbers("seq")
+#: how many blocks of width H there are in W, in U, and in what is saved of a row
+_BLOCKS = {
+    "rnn_tanh": (1, 1, 0),
+    "rnn_relu": (1, 1, 0),
+    "lstm": (4, 4, 4),
+    "gru": (3, 2, 3),
+    "gru_after": (3, 2, 4),
+}
+_LETTERS = ("x", "W", "U", "Un", "P", "b", "c", "h0", "c0")
+
+# Bound once, see array.py.
+_forward, _backward = lib.mg_sequence_forward, lib.mg_sequence_backward
+_new = ffi.new_allocator(should_clear_after_alloc=False)
+_FORWARD, _BACKWARD = (
+    ffi.typeof(f"void *[{n}]") for n in (lib.MG_ARG_CELLS + 1, lib.MG_ARG_DC0 + 1)
+)
+
+
+class Counts:
+    """How many of n sequences take part in each step, at least one and never more than before."""
+
+    __slots__ = ("ptr", "shape")
+
+    def __init__(self, counts: Sequence[int], n: int) -> None:
+        if not n >= counts[0] or counts[-1] < 1 or any(a < b for a, b in zip(counts, counts[1:])):
+            raise ValueError(
+                f"counts {list(counts)}: from {n} or less, never increasing, to 1 or more"
+            )
+        self.ptr = ffi.new("int64_t[]", counts)
+        self.shape = (len(counts), n, sum(counts))  #: T, N, R
+
+
+class _Plan:
+    """The sizes of a call, worked out once for each combination of layouts."""
+
+    __slots__ = ("c", "cells", "form", "gates", "h", "operands", "ragged", "results", "y")
+
+    def __init__(
+        self,
+        cell: str,
+        reverse: bool,
+        lead: bool,
+        counts: tuple[int, int, int] | None,
+        *given: Layout | None,
+    ) -> None:
+        of = dict(zip(_LETTERS, given))
+        x, W, U = given[:3]
+        assert x is not None and W is not None and U is not None  # noqa: PT018
+        for name, a in of.items():
+            if a is not None and (a.code != W.code or a.code > F64):
+                raise TypeError(
+                    f"{cell}: {name} {DTYPES[a.code]} {list(a.shape)} and W {DTYPES[W.code]} "
+                    f"{list(W.shape)}: one floating type is needed"
+                )
+        if cell not in _BLOCKS:
+            raise ValueError(f"{cell}: the cells with kernels are {', '.join(_BLOCKS)}")
+        if len(W.shape) != 2 or len(U.shape) != 2:
+            raise ValueError(
+                f"{cell}: W {list(W.shape)} and U {list(U.shape)}: two matrices are needed"
+            )
+        in_w, in_u, saved = _BLOCKS[cell]
+        (i, h), p = (W.shape[0], W.shape[1] // in_w), U.shape[0]
+        if counts is not None:
+            steps, n, rows = counts
+            time: tuple[int, ...] = (rows,)
+        else:
+            time = x.shape[:-1]
+            steps, n = (1, *time)[-2:] if time else (0, 0)
+        before: tuple[int, ...] = (1, n) if lead else (n,)
+        wanted: dict[str, tuple[int, ...] | None] = {
+            "x": (*time, i),
+            "W": (i, in_w * h),
+            "U": (p if of["P"] is not None else h, in_u * h),
+            "Un": (h, h) if cell.startswith("gru") else None,
+            "P": (h, p) if cell == "lstm" and of["P"] is not None else None,
+            "b": (in_w * h,),
+            "c": (h,) if cell == "gru_after" else None,
+            "h0": (*before, p),
+            "c0": (*before, h) if cell == "lstm" else None,
+        }
+        optional = ("b", "c", "h0", "c0")
+        for name, shape in wanted.items():
+            a = of[name]
+            if (a is None and (shape is None or name in optional)) or (a and a.shape == shape):
+                continue
+            has, needed = "none" if a is None else list(a.shape), shape and list(shape)
+            raise ValueError(f"{cell}: {name} {has}: {needed or 'none'} is needed")
+        if counts is not None and reverse:
+            raise ValueError(f"{cell}: with counts, sequences are given in the order of the steps")
+        if len(time) not in (1, 2) or not (steps and n):
+            raise ValueError(
+                f"{cell}: x {list(x.shape)}: at least one step of one sequence is needed"
+            )
+        code = W.code
+        self.form = ffi.new("int64_t[]", [code, SEQ[cell], steps, n, i, h, p, reverse])
+        self.y = layout((*time, p), None, code)
+        one_step = counts is None and len(time) == 1
+        self.h = None if one_step else layout((*before, p), None, code)
+        self.c = layout((*before, h), None, code) if cell == "lstm" else None
+        self.gates = layout((*time, saved * h), None, code) if saved else None
+        self.cells = layout((*time, h), None, code) if cell == "lstm" else None
+        #: what the backward call may be given gradients of: place among dy, dhn, dcn, and layout
+        self.results = [(k, a) for k, a in enumerate((self.y, self.h, self.c)) if a is not None]
+        self.operands: list[Any] = [a and layout(a.shape, None, code) for a in given]
+        self.ragged = any(a is not None and a.strides is not None for a in given)
+
+
+class _Plans(dict[Any, _Plan]):
+    """The plans made so far, by what a call is given."""
+
+    def __missing__(self, key: Any) -> _Plan:
+        if len(self) > 4096:  # as many different shapes: begin anew rather than grow for ever
+            self.clear()
+        plan = self[key] = _Plan(*key)
+        return plan
+
+
+_plans = _Plans()
+
+
+class Saved:
+    """What the forward call leaves for the backward call.  It does not refer to the results."""
+
+    __slots__ = ("cells", "counts", "gates", "plan", "pointers")
+
+    def __init__(
+        self, plan: _Plan, pointers: list[Any], counts: Counts | None, gates: Any, cells: Any
+    ) -> None:
+        self.plan, self.counts = plan, counts
+        self.pointers = pointers  #: where operands and results lie, which keeps the memory alive
+        self.gates, self.cells = gates, cells  #: [T, N, S H] or [R, S H]; [T, N, H] or [R, H]
+
+
+def sequence_forward(
+    cell: str,
+    x: Any,
+    W: Any,
+    U: Any,
+    Un: Any = None,
+    P: Any = None,
+    b: Any = None,
+    c: Any = None,
+    h0: Any = None,
+    c0: Any = None,
+    reverse: bool = False,
+    lead: bool = False,
+    counts: Counts | None = None,
+    save: bool = False,
+) -> tuple[tuple[Any, ...], Saved | None]:
+    """((y, hn[, cn]), what is saved, if asked for); one step, x [N, I]: (y[, cn]).
+
+    `SEQ` lists the cells.  No h0, no c0: zeros.  reverse: the last step comes first; sequences with
+    `counts` go forward.  lead: states are [1, N, P] and [1, N, H].
+    """
+    plan = _plans[
+        cell,
+        reverse,
+        lead,
+        None if counts is None else counts.shape,
+        x.layout,
+        W.layout,
+        U.layout,
+        None if Un is None else Un.layout,
+        None if P is None else P.layout,
+        None if b is None else b.layout,
+        None if c is None else c.layout,
+        None if h0 is None else h0.layout,
+        None if c0 is None else c0.layout,
+    ]
+    if plan.ragged:
+        x, W, U, Un, P, b, c, h0, c0 = (
+            None if a is None else contiguous(a) for a in (x, W, U, Un, P, b, c, h0, c0)
+        )
+    y = empty(plan.y)
+    hn = None if plan.h is None else empty(plan.h)
+    cn = None if plan.c is None else empty(plan.c)
+    gates = empty(plan.gates) if save and plan.gates is not None else None
+    cells = empty(plan.cells) if save and plan.cells is not None else None
+    pointers = [
+        x.ptr,
+        W.ptr,
+        U.ptr,
+        NULL if Un is None else Un.ptr,
+        NULL if P is None else P.ptr,
+        NULL if b is None else b.ptr,
+        NULL if c is None else c.ptr,
+        NULL if h0 is None else h0.ptr,
+        NULL if c0 is None else c0.ptr,
+        y.ptr,
+        y.ptr if hn is None else hn.ptr,
+        NULL if cn is None else cn.ptr,
+        NULL if gates is None else gates.ptr,
+        NULL if cells is None else cells.ptr,
+    ]
+    if status := _forward(
+        plan.form, _new(_FORWARD, pointers), NULL if counts is None else counts.ptr
+    ):
+        check(status, cell, x, W, U)
+    results = (y,) if hn is None else (y, hn)
+    if cn is not None:
+        results += (cn,)
+    if not save:
+        return results, None
+    return results, Saved(plan, pointers, counts, gates, cells)
+
+
+def sequence_backward(saved: Saved, gs: Sequence[Any], wanted: Sequence[bool]) -> list[Any]:
+    """The gradients of x, W, U, Un, P, b, c, h0, c0, None for those not wanted.
+
+    `gs`: those of the results, None for zeros.
+    """
+    plan = saved.plan
+    given = [NULL, NULL, NULL]
+    for g, (k, like) in zip(gs, plan.results):
+        if g is None:
+            continue
+        if g.layout is not like and (g.layout.shape, g.layout.code) != (like.shape, like.code):
+            raise ValueError(
+                f"gradient {describe(g)} of a result {DTYPES[like.code]} {list(like.shape)}"
+            )
+        given[k] = g.ptr if g.layout is like else contiguous(g).ptr
+    gradients: list[Any] = [empty(a) if w else None for a, w in zip(plan.operands, wanted)]
+    pointers = [*saved.pointers, *given, *[NULL if g is None else g.ptr for g in gradients]]
+    counts = saved.counts
+    if status := _backward(
+        plan.form, _new(_BACKWARD, pointers), NULL if counts is None else counts.ptr
+    ):
+        check(status, "the gradient of a sequence", *(g for g in gradients if g is not None))
+    return gradients

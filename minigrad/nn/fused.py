@@ -1,0 +1,248 @@
+"""The fast path of `Recurrent`: all time steps in one call of C, in place of a loop over `cell.step`.
+
+It is the second implementation of that loop: the same parameters, state and result, to rounding.
+tests/test_fused.py compares the two, outputs, states and every gradient.  A cell says with `kernel`
+which kernel it has; that takes its parameters by the letters of the equations, as the cell's
+attributes are named.
+
+Sequences with lengths are packed: sorted, the longest first, the rows of each step behind those of
+the step before, each sequence from its own end if time runs backwards.  So there is no work for
+padding, and nothing of it is read.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import core
+from ..autograd import Tensor
+from ..ops.create import from_numpy
+from ..ops.index import scatter, take
+from ..ops.sequence import Run, sequence
+from ..ops.shape import reshape
+from ..tape import no_grad
+
+if TYPE_CHECKING:
+    from .cells.base import Cell, State
+
+_PARAMETERS = ("W", "U", "Un", "P", "b", "c")
+_EQUATION = ("project", "activations", "step")  # what a kernel stands for
+
+# ---- which cells -------------------------------------------------------------------------------
+
+
+def kernel_of(cell: Cell) -> str | None:
+    """The name of the kernel that computes `cell`; None where there is none.
+
+    A subclass that changes the equation, or a cell whose `step` was replaced, has not its parent's.
+    """
+    kind: Any = cell.__class__
+    if not _facts(kind)[0] or not vars(cell).keys().isdisjoint(_EQUATION):
+        return None
+    return cell.kernel()
+
+
+@lru_cache(maxsize=256)
+def _facts(kind: Any) -> tuple[bool, bool]:
+    """(is the equation still that of the class that named the kernel?, is the initial state zeros?)"""
+    named: list[Any] = [c for c in kind.__mro__ if "kernel" in vars(c)]
+    author, base = named[0], named[-1]
+    exact = all(getattr(kind, f) is getattr(author, f) for f in _EQUATION)
+    return exact, kind.initial is base.initial
+
+
+def checked_choice(fused: Any, cell: Cell) -> Any:
+    """`fused` as Recurrent takes it: "auto", True or False; ValueError where True cannot be."""
+    if fused not in ("auto", True, False):
+        raise ValueError(f'fused={fused!r}: "auto", True or False')
+    if fused is True and kernel_of(cell) is None:
+        raise ValueError(
+            f"fused=True: there is no kernel for {type(cell).__name__}, or for what a subclass made "
+            f'of it; with fused="auto" it is unrolled step by step'
+        )
+    return fused
+
+
+# ---- the call ----------------------------------------------------------------------------------
+
+
+def unroll(
+    layer: Any, x: Tensor, state: Any, lengths: Any | None, lead: bool = False
+) -> tuple[Tensor, State] | None:
+    """What layer.unroll gives for x [T, N, I]; lead: with states [1, N, H], and no lengths.
+
+    None if that has to do it: there is no kernel, nothing to compute, or something does not fit, of
+    which it knows more.
+    """
+    cell, record = layer.cell, layer.traced
+    kernel = kernel_of(cell) if layer.fused else None
+    if kernel is None or not x.layout.size or not (lengths is None or lengths.any()):
+        return None
+    if state is None:
+        state = _initial(cell, x.layout.shape[1], lead)
+    else:
+        state = (state,) if isinstance(state, Tensor) else tuple(state)
+    packing, counts = None, None
+    if lengths is not None:
+        packing = _Packing.of(tuple(lengths.tolist()), x.layout.shape[0], layer.reverse)
+        counts = packing.counts
+    again = partial(_readable, layer, packing, lead)
+    run = Run(kernel, again, layer.reverse and packing is None, lead, counts, record is not None)
+    try:
+        if packing is None:
+            y, *new = _call(run, cell, x, state)
+        else:
+            y, *new = _call(run, cell, packing.pack(x), packing.sorted(state))
+            y, new = packing.unpack(y), packing.unsorted(new)
+    except (TypeError, ValueError):
+        if layer.fused is True:
+            raise
+        return None
+    if record is not None:
+        with no_grad():
+            _fill(record, cell, y.detach(), run.saved, packing)
+    return y, tuple(new)
+
+
+def one_step(cell: Cell, x: Tensor, state: Any) -> State | None:
+    """The state after cell.step, for x [N, I]; None as above."""
+    kernel = kernel_of(cell)
+    if kernel is None or not x.layout.size:
+        return None
+    if state is None:
+        state = _initial(cell, x.layout.shape[0])
+    else:
+        state = (state,) if isinstance(state, Tensor) else tuple(state)
+    try:
+        return _call(Run(kernel, partial(_readable_step, cell)), cell, x, state)
+    except (TypeError, ValueError):
+        return None
+
+
+def _initial(cell: Cell, n: int, lead: bool = False) -> State:
+    """The state before the first step; () for zeros, which need not be made."""
+    kind: Any = cell.__class__
+    if _facts(kind)[1]:
+        return ()
+    state = cell.checked(None, n)
+    return tuple(reshape(s, (1, *s.shape)) for s in state) if lead else state
+
+
+def _call(run: Run, cell: Any, x: Tensor, state: State) -> State:
+    if state and (len(state) != len(cell.states) or not isinstance(state[-1], Tensor)):
+        raise ValueError(f"{type(cell).__name__}: the state is ({', '.join(cell.states)}), tensors")
+    h0, c0 = (*state, None, None)[:2]
+    return sequence(
+        run,
+        x,
+        cell.W,
+        cell.U,
+        getattr(cell, "Un", None),
+        getattr(cell, "P", None),
+        cell.b,
+        getattr(cell, "c", None),
+        h0,
+        c0,
+    )
+
+
+# ---- the same by the readable layer, for derivatives of derivatives ------------------------------
+
+
+def _with(cell: Cell, parameters: Any) -> Cell:
+    """`cell` with these parameters."""
+    twin = copy.copy(cell)
+    vars(twin).update({k: p for k, p in zip(_PARAMETERS, parameters) if p is not None})
+    return twin
+
+
+def _readable(layer: Any, packing: Any, lead: bool, x: Tensor, *operands: Any) -> State:
+    *parameters, h0, c0 = operands
+    twin = copy.copy(layer)
+    vars(twin).update(cell=_with(layer.cell, parameters), traced=None)
+    state = None if h0 is None else (h0, c0)[: len(layer.cell.states)]
+    if packing is None:
+        if lead and state is not None:
+            state = tuple(reshape(s, s.shape[1:]) for s in state)
+        y, state = twin.unroll(x, state, None)
+        return y, *(reshape(s, (1, *s.shape)) if lead else s for s in state)
+    twin.reverse = False  # packed rows are in the order of the steps
+    padded = scatter(x, packing.places, (packing.longest * packing.n, x.shape[-1]))
+    padded = reshape(padded, (packing.longest, packing.n, x.shape[-1]))
+    y, state = twin.unroll(padded, state, packing.lengths)
+    return take(reshape(y, (-1, y.shape[-1])), packing.places), *state
+
+
+def _readable_step(cell: Cell, x: Tensor, *operands: Any) -> State:
+    *parameters, h0, c0 = operands
+    cell = _with(cell, parameters)
+    state = None if h0 is None else (h0, c0)[: len(cell.states)]
+    return cell.step(cell.project(x), cell.checked(state, x.shape[0]))[1]
+
+
+# ---- lengths -------------------------------------------------------------------------------------
+
+
+class _Packing:
+    """Where the valid rows of x [T, N, I] go: R of them, by step, the longest sequence first."""
+
+    def __init__(self, lengths: tuple[int, ...], steps: int, reverse: bool) -> None:
+        self.steps, self.n = steps, len(lengths)
+        order = np.argsort(-np.array(lengths), kind="stable")
+        self.lengths = np.array(lengths)[order]
+        self.longest = int(self.lengths[0])
+        t, j = np.nonzero(np.arange(self.longest)[:, None] < self.lengths)
+        time = self.lengths[j] - 1 - t if reverse else t
+        self.order, self.back = from_numpy(order), from_numpy(np.argsort(order))  #: [N]
+        self.in_order = bool((order[1:] > order[:-1]).all())
+        self.rows = from_numpy(time * self.n + order[j])  #: [R], in x [T N, I]
+        self.places = from_numpy(t * self.n + j)  #: [R], where _readable puts them
+        self.counts = core.Counts(np.bincount(t).tolist(), self.n)
+
+    @staticmethod
+    @lru_cache(maxsize=16)  # the layers and directions of a network ask for the same
+    def of(lengths: tuple[int, ...], steps: int, reverse: bool) -> _Packing:
+        """The packing of these sequences."""
+        return _Packing(lengths, steps, reverse)
+
+    def sorted(self, state: Any) -> Any:
+        """[N, H] each, in the order of the lengths."""
+        return state if self.in_order else tuple(take(s, self.order) for s in state)
+
+    def unsorted(self, state: Any) -> Any:
+        """The reverse."""
+        return state if self.in_order else tuple(take(s, self.back) for s in state)
+
+    def pack(self, x: Tensor) -> Tensor:
+        """[T, N, I] -> [R, I]."""
+        if x.shape[:2] != (self.steps, self.n):
+            raise ValueError(f"x {list(x.shape)}: [{self.steps}, {self.n}, …] is needed")
+        return take(reshape(x, (self.steps * self.n, x.shape[2])), self.rows)
+
+    def unpack(self, y: Tensor) -> Tensor:
+        """[R, H] -> [T, N, H], zeros beyond the lengths."""
+        flat = scatter(y, self.rows, (self.steps * self.n, y.shape[1]))
+        return reshape(flat, (self.steps, self.n, y.shape[1]))
+
+
+# ---- trace ---------------------------------------------------------------------------------------
+
+
+def _fill(record: dict[str, Any], cell: Cell, y: Any, saved: Any, packing: Any) -> None:
+    """What C saved, by letter; see tracing.py."""
+
+    def padded(a: Any) -> Any:
+        return a if packing is None else packing.unpack(a)
+
+    record.clear()
+    record["h"] = y
+    if saved.cells is not None:
+        record["c"] = padded(saved.cells)
+    if saved.gates is not None:
+        gates, size = padded(saved.gates), cell.hidden_size
+        for k, letter in enumerate(cell.gates):
+            record[letter] = gates[..., k * size : (k + 1) * size]
