@@ -75,6 +75,15 @@ int mg_sequence_forward(const int64_t *form, void *const *arrays, const int64_t 
     return table->sequence_forward(form, arrays, counts);
 }
 
+int mg_sequence_step(const int64_t *form, void *const *arrays, const void *x, const void *h,
+                     const void *c, void *h_new, void *c_new) {
+    void *all[MG_ARG_CELLS + 1] = {NULL};
+    for (int i = MG_ARG_W; i <= MG_ARG_C; i++) all[i] = arrays[i];
+    all[MG_ARG_X] = (void *)(uintptr_t)x, all[MG_ARG_H0] = (void *)(uintptr_t)h;
+    all[MG_ARG_C0] = (void *)(uintptr_t)c, all[MG_ARG_Y] = h_new, all[MG_ARG_CN] = c_new;
+    return form[2] == 1 ? mg_sequence_forward(form, all, NULL) : MG_BAD_OP;
+}
+
 int mg_sequence_backward(const int64_t *form, void *const *arrays, const int64_t *counts) {
     const mg_table *table = mg_kernels((int)form[0]);
     if (!table || !is_sequence(form)) return MG_BAD_OP;

@@ -124,6 +124,9 @@ enum mg_sequence_array {
     MG_ARG_DC0
 };
 int mg_sequence_forward(const int64_t *form, void *const *arrays, const int64_t *counts);
+/* One step, forward only: arrays up to C; x, h, c and the new h, c. */
+int mg_sequence_step(const int64_t *form, void *const *arrays, const void *x, const void *h,
+                     const void *c, void *h_new, void *c_new);
 int mg_sequence_backward(const int64_t *form, void *const *arrays, const int64_t *counts);
 
 /* ---- training ------------------------------------------------------------------------------ */

@@ -31,6 +31,7 @@ _LETTERS = ("x", "W", "U", "Un", "P", "b", "c", "h0", "c0")
 
 # Bound once, see array.py.
 _forward, _backward = lib.mg_sequence_forward, lib.mg_sequence_backward
+_step = lib.mg_sequence_step
 _new = ffi.new_allocator(should_clear_after_alloc=False)
 _FORWARD, _BACKWARD = (
     ffi.typeof(f"void *[{n}]") for n in (lib.MG_ARG_CELLS + 1, lib.MG_ARG_DC0 + 1)
@@ -139,6 +140,41 @@ class _Plans(dict[Any, _Plan]):
 _plans = _Plans()
 
 
+class Step:
+    """One step of one cell without gradients, its operands checked and its parameters at hand.
+
+    Made of operands as `sequence_forward` takes them; later ones have the same layouts, and the
+    parameters are where they were.  ValueError if one is not contiguous.
+    """
+
+    __slots__ = ("c", "form", "h", "parameters", "pointers")
+
+    def __init__(self, cell: str, *operands: Any) -> None:
+        layouts = (None if a is None else a.layout for a in operands)
+        key = (cell, False, False, None, *layouts)
+        plan = _plans[key]
+        if plan.ragged or plan.h is not None:
+            raise ValueError(f"{cell}: one step of contiguous operands is needed")
+        self.form, self.h = plan.form, plan.y
+        self.c: Any = plan.c
+        #: keeps the memory of the parameters alive
+        self.parameters = [NULL if a is None else a.ptr for a in operands[:7]]
+        self.pointers = ffi.new("void *[]", self.parameters)
+
+    def __call__(self, x: Any, h: Any, c: Any = None) -> tuple[Any, Any]:
+        """(new h, new c or None)"""
+        h_new = empty(self.h)
+        if c is None:
+            c_new = None
+            status = _step(self.form, self.pointers, x.ptr, h.ptr, NULL, h_new.ptr, NULL)
+        else:
+            c_new = empty(self.c)
+            status = _step(self.form, self.pointers, x.ptr, h.ptr, c.ptr, h_new.ptr, c_new.ptr)
+        if status:
+            check(status, "step", x, h)
+        return h_new, c_new
+
+
 class Saved:
     """What the forward call leaves for the backward call.  It does not refer to the results."""
 
@@ -208,7 +244,7 @@ def sequence_forward(
         NULL if h0 is None else h0.ptr,
         NULL if c0 is None else c0.ptr,
         y.ptr,
-        y.ptr if hn is None else hn.ptr,
+        NULL if hn is None else hn.ptr,
         NULL if cn is None else cn.ptr,
         NULL if gates is None else gates.ptr,
         NULL if cells is None else cells.ptr,

@@ -35,6 +35,7 @@ class Cell(Module):
 
     gates = "h"
     states = "h"
+    stream: Any = None  #: see nn/fused.py
 
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None
@@ -106,6 +107,8 @@ class Cell(Module):
 
     def forward(self, x: Tensor, state: Any = None) -> Any:
         """One step: x [N, I] (or [I]) and the state [N, H] (or [H]) -> the new state."""
+        if self.stream is not None and (new := self.stream(x, state)) is not None:
+            return new
         if len(x.shape) not in (1, 2):
             raise ValueError(
                 f"{type(self).__name__}: input {list(x.shape)}: one time step, [N, I] or [I], is "
@@ -117,12 +120,22 @@ class Cell(Module):
             if state is not None:
                 state = (state,) if isinstance(state, Tensor) else state
                 state = tuple(s.reshape(1, -1) for s in state)
-        new: Any = fused.one_step(self, x, state)
+        new = fused.one_step(self, x, state)
         if new is None:  # no kernel
             _, new = self.step(self.project(x), self.checked(state, x.shape[0]))
         if single:
             new = tuple(s.reshape(-1) for s in new)
         return new if len(self.states) > 1 else new[0]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, as any module; a stream that relied on the old one ends."""
+        if name != "stream":
+            self.__dict__.pop("stream", None)
+        super().__setattr__(name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes over: all but the stream."""
+        return {name: value for name, value in vars(self).items() if name != "stream"}
 
     def extra_repr(self) -> str:
         """For repr()."""
