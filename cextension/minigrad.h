@@ -106,7 +106,7 @@ enum mg_sequence_array {
     MG_ARG_H0,    /* [N, P] */
     MG_ARG_C0,    /* [N, H] of an LSTM, as all that has to do with c */
     MG_ARG_Y,     /* [R, P]: h of every step */
-    MG_ARG_HN,    /* [N, P]: after the last step of each row */
+    MG_ARG_HN,    /* [N, P]: after the last step of each row; NULL: not wanted */
     MG_ARG_CN,    /* [N, H] */
     MG_ARG_GATES, /* [R, S H]; for an rnn, none */
     MG_ARG_CELLS, /* [R, H]: c of every step */

@@ -160,7 +160,11 @@ def _output(node: Node) -> Any:
 
 
 def _check_saved(node: Node) -> None:
-    """Refuse if what the rules read was freed, or was written in place after it was read."""
+    """Refuse if what the rules read was freed, or was written in place after the node was made.
+
+    They read arguments, the result, and what an argument that is no array keeps for them: it lists
+    that in `kept()`.
+    """
     name = node.rules.name
     if node.saved is None:
         raise RuntimeError(
@@ -173,6 +177,15 @@ def _check_saved(node: Node) -> None:
             raise RuntimeError(
                 f"{core.describe(a)}, needed for the gradient of {name}, was written in place after it "
                 f"was used, for example by an optimiser step: go backward before that"
+            )
+    results: list[Any] = [a for owner in node.saved if hasattr(owner, "kept") for a in owner.kept()]
+    if getattr(node, "ptr", None) is not None:
+        results += [node] if node.layout is not None else node.ptr
+    for y in results:
+        if tape.written_since(y, node.age):
+            raise RuntimeError(
+                f"{core.describe(y)}, a result of {name} that is needed for its gradient, was written "
+                f"in place after it was computed: go backward before that, or write into a clone()"
             )
 
 

@@ -169,6 +169,69 @@ def test_write_that_no_rule_reads() -> None:
     assert w.grad.tolist() == [1.0, 1.0]
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda y: y.mul_(2.0),
+        lambda y: y.__setitem__(0, 5.0),
+        lambda y: y[1:].fill_(5.0),
+        lambda y: y.reshape(2, 1).zero_(),
+        lambda y: y.detach()[:1].add_(1.0),
+        lambda y: setattr(y, "data", minigrad.zeros(2)),
+    ],
+)
+def test_every_write_to_a_result_is_noticed(write: Any) -> None:
+    """Of exp, whose rule reads it, also of a second derivative; but the sum's rule does not."""
+    for create_graph in (False, True):
+        x = leaf(1.0, 2.0)
+        y = x.exp()
+        total = y.sum()
+        with minigrad.no_grad():
+            write(y)
+            total.mul_(2.0)
+        with pytest.raises(RuntimeError, match=r"result of exp .* written in place after"):
+            total.backward(create_graph=create_graph)
+
+
+def test_a_result_of_several_that_was_written() -> None:
+    @minigrad.op
+    def both(x: Any) -> Any:
+        return x.detach().exp(), x.detach().tanh()
+
+    both.vjp_all(lambda g, y: (g[0] * y[0] + g[1] * (1 - y[1] * y[1]),))
+    for k in (0, 1):
+        x = leaf(1.0, 2.0)
+        ys = both(x)
+        loss = (ys[0] + ys[1]).sum()
+        ys[k].detach().zero_()
+        with pytest.raises(RuntimeError, match=r"result of both .* written in place after"):
+            loss.backward()
+
+
+def test_writes_to_results_that_do_no_harm() -> None:
+    """To another array, to a copy, before the op, after backward, and to what no rule reads."""
+    x, other = leaf(1.0, 2.0), minigrad.zeros(2)
+    with minigrad.no_grad():
+        other.add_(1.0)
+    y = x.exp()
+    z = y + 1.0
+    with minigrad.no_grad():
+        y.clone().zero_()
+        other.zero_()
+        z.zero_()
+    expected = y.tolist()
+    z.sum().backward(retain_graph=True)
+    assert x.grad is not None
+    assert x.grad.tolist() == expected
+    z.sum().backward()
+    with minigrad.no_grad():
+        y.zero_()
+    assert x.grad.tolist() == [2 * e for e in expected]
+    y = x.exp()  # and again, in the memory of what came before
+    y.sum().backward()
+    assert x.grad.tolist() == pytest.approx([3 * e for e in expected])
+
+
 def test_write_into_a_tracked_tensor() -> None:
     x = leaf(1.0, 2.0)
     for write in (lambda: x.add_(1.0), lambda: x.__setitem__(0, 1.0)):

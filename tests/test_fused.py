@@ -326,6 +326,50 @@ def test_a_weight_written_after_use_is_noticed() -> None:
         y.sum().backward()
 
 
+@every_kind
+@pytest.mark.parametrize("lengths", [None, [4, 2]])
+def test_a_result_written_before_backward_is_noticed(kind: Kind, lengths: Any) -> None:
+    """y, which C reads again, and the gates, which a trace shows; not hn, nor what holds a copy."""
+    layer = nn.Recurrent(kind.make(3, 5), fused=True)
+    x = mg.randn(4, 2, 3, dtype="float64")
+
+    def refused(write: Any, of: str = "y") -> bool:
+        with nn.trace(layer) as record:
+            y, state = layer(x, None, lengths)
+        with mg.no_grad():
+            write({"y": y, "states": as_tuple(state), **record[0]}[of])
+        try:
+            weighted((y, state)).backward()
+        except RuntimeError as e:
+            assert "_sequence that is needed for its gradient, was written in place" in str(e)  # noqa: PT017
+            return True
+        return False
+
+    held = lengths is None  # else rows are packed, and y is a copy of what C keeps
+    assert refused(lambda y: y.mul_(2)) == held
+    assert refused(lambda y: y[1:, :1].zero_()) == held
+    assert not refused(lambda y: y.clone().zero_())
+    assert not refused(lambda states: [s.zero_() for s in states], "states")
+    for letter in layer.cell.gates:
+        assert refused(lambda gate: gate.zero_(), letter) == held
+
+
+@every_kind
+def test_a_state_written_after_a_step_is_noticed(kind: Kind) -> None:
+    """Of one step the state is y; backward first, and then it may be written."""
+    cell, x = kind.make(3, 5), mg.randn(2, 3, dtype="float64")
+    for before in (True, False):
+        state = as_tuple(cell(x))
+        loss = weighted([state])
+        if before:
+            loss.backward()
+        with mg.no_grad():
+            state[0][:1].zero_()
+        if not before:
+            with pytest.raises(RuntimeError, match="written in place after it was computed"):
+                loss.backward()
+
+
 def test_gradients_are_memory_of_their_own() -> None:
     """A leaf keeps what C wrote; a second pass adds to it; a shared cell adds up."""
     cell = nn.GRUCell(3, 3)

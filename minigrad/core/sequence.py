@@ -16,7 +16,19 @@ from typing import Any
 
 from minigrad._core import ffi, lib
 
-from .array import DTYPES, F64, NULL, Layout, check, contiguous, describe, empty, layout, numbers
+from .array import (
+    DTYPES,
+    F64,
+    NULL,
+    Array,
+    Layout,
+    check,
+    contiguous,
+    describe,
+    empty,
+    layout,
+    numbers,
+)
 
 SEQ = numbers("seq")
 #: how many blocks of width H there are in W, in U, and in what is saved of a row
@@ -186,6 +198,12 @@ class Saved:
         self.plan, self.counts = plan, counts
         self.pointers = pointers  #: where operands and results lie, which keeps the memory alive
         self.gates, self.cells = gates, cells  #: [T, N, S H] or [R, S H]; [T, N, H] or [R, H]
+
+    def results(self) -> list[Array]:
+        """The arrays of the forward call that the backward call reads: y, gates, cells."""
+        y = Array()
+        y.ptr, y.layout, y.base = self.pointers[lib.MG_ARG_Y], self.plan.y, None
+        return [y, *(a for a in (self.gates, self.cells) if a is not None)]
 
 
 def sequence_forward(

@@ -38,6 +38,10 @@ class Run:
         self.readable, self.save = readable, save
         self.saved: core.Saved | None = None
 
+    def kept(self) -> list[core.Array]:
+        """What the backward pass reads besides the operands: it must not have been written since."""
+        return [] if self.saved is None else self.saved.results()
+
 
 @op
 def _sequence(
