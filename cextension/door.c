@@ -61,17 +61,17 @@ int mg_gemm(const int64_t *form, void *C, const void *A, const void *B, int accu
 
 /* ---- whole sequences --------------------------------------------------------------------- */
 
-/* Whether the form describes a layer that there is; cell, sizes and dtype. */
-static int is_sequence(const int64_t *form) {
+/* Whether there is such a layer: its cell and sizes, and a projection where y is narrower than H. */
+static int is_sequence(const int64_t *form, void *const *arrays) {
     if (form[1] < 0 || form[1] >= MG_SEQS) return 0;
     for (int i = 2; i < 7; i++)
         if (form[i] < (i < 4 ? 0 : 1)) return 0;
-    return form[6] == form[5] || form[1] == MG_SEQ_lstm;
+    return arrays[MG_ARG_PROJ] ? form[1] == MG_SEQ_lstm : form[6] == form[5];
 }
 
 int mg_sequence_forward(const int64_t *form, void *const *arrays, const int64_t *counts) {
     const mg_table *table = mg_kernels((int)form[0]);
-    if (!table || !is_sequence(form)) return MG_BAD_OP;
+    if (!table || !is_sequence(form, arrays)) return MG_BAD_OP;
     return table->sequence_forward(form, arrays, counts);
 }
 
@@ -86,7 +86,7 @@ int mg_sequence_step(const int64_t *form, void *const *arrays, const void *x, co
 
 int mg_sequence_backward(const int64_t *form, void *const *arrays, const int64_t *counts) {
     const mg_table *table = mg_kernels((int)form[0]);
-    if (!table || !is_sequence(form)) return MG_BAD_OP;
+    if (!table || !is_sequence(form, arrays)) return MG_BAD_OP;
     return table->sequence_backward(form, arrays, counts);
 }
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad import core, nn
+from minigrad._core import ffi, lib
 
 SIZES = (1, 2, 3, 7, 8, 9, 15, 16, 17, 33)  # around the widths of vectors
 
@@ -141,6 +142,92 @@ def test_threads_give_the_same_bits(kind: Kind, data: Any) -> None:
         outputs, gradients = pair.run(pair.fused)
         results.append((outputs, *gradients.values()))
     same(*results, tolerance=0)
+
+
+@pytest.mark.usefixtures("machine")
+@every_kind
+@pytest.mark.parametrize("sizes", [(20, 64, 256), (5, 4, 512)], ids=["rows", "columns"])
+def test_threads_give_the_same_bits_when_they_share(kind: Kind, sizes: Any) -> None:
+    """Large enough to be cut: the rows of a batch, or the columns of each product."""
+    t, n, h = sizes
+    layer = nn.Recurrent(kind.make(h, h, dtype="float32"), fused=True)
+    x, results = mg.randn(t, n, h, requires_grad=True), []
+    for lengths in (None, np.arange(n) % (t + 1)):
+        for threads in (1, 2, 3):
+            core.set_num_threads(threads)
+            y, state = layer(x, None, lengths)
+            loss = weighted([r.double() for r in flat((y, state))])
+            results.append((y, state, mg.grad(loss, [x, *layer.parameters()])))
+        for other in results[1:]:
+            same(results[0], other, tolerance=0)
+        results.clear()
+
+
+@every_kind
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (1, 300, 1, 2),
+        (3, 300, 2, 2),
+        (2, 257, 70, 9),
+        (600, 1, 1, 3),
+        (5, 1, 300, 2),
+        (4, 9, 3, 130),
+    ],
+)
+def test_unusual_shapes(kind: Kind, sizes: Any) -> None:
+    """More rows in a step than in a block, one sequence, few or many inputs; with lengths as well."""
+    t, n, i, h = sizes
+    layers = [nn.Recurrent(kind.make(i, h), fused=fused) for fused in (True, False)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    x = mg.randn(t, n, i, dtype="float64", requires_grad=True)
+    for lengths in (None, (np.arange(n) + t) % (t + 1)):
+        results = []
+        for layer in layers:
+            y, state = layer(x, None, lengths)
+            gradients = mg.grad(weighted((y, state)), [x, *layer.parameters()])
+            results.append((y, state, gradients))
+        for a, b in zip(*map(flat, results)):
+            agree(a, b, "float64", str(lengths))
+
+
+def test_the_door_refuses_what_is_no_layer() -> None:
+    """A form is believed only so far as memory depends on it."""
+    nothing = ffi.new(f"void *[{lib.MG_ARG_DC0 + 1}]")
+    good = [core.F64, core.SEQ["lstm"], 0, 0, 3, 5, 5, 0]  # no steps of no sequences
+    calls = (lib.mg_sequence_forward, lib.mg_sequence_backward)
+
+    def statuses(form: list[int], arrays: Any = nothing) -> set[int]:
+        return {call(ffi.new("int64_t[]", form), arrays, ffi.NULL) for call in calls}
+
+    assert statuses(good) == {lib.MG_OK}
+    for place, value in [(0, 7), (1, -1), (1, len(core.SEQ)), (2, -1), (3, -1), (4, 0), (5, 0)]:
+        assert statuses([*good[:place], value, *good[place + 1 :]]) == {lib.MG_BAD_OP}
+    narrow = [*good[:6], 2, 0]
+    assert statuses(narrow) == {lib.MG_BAD_OP}  # y narrower than H, and no projection
+    with_projection = ffi.new(f"void *[{lib.MG_ARG_DC0 + 1}]")
+    with_projection[lib.MG_ARG_PROJ] = with_projection
+    assert statuses(narrow, with_projection) == {lib.MG_OK}
+    gru = [core.F64, core.SEQ["gru"], *good[2:]]
+    assert statuses(gru) == {lib.MG_OK}
+    assert statuses(gru, with_projection) == {lib.MG_BAD_OP}
+
+
+def test_the_states_after_no_steps_are_those_before() -> None:
+    """In C; hn and cn are written where they are wanted."""
+    states = np.arange(16.0).reshape(2, 8)
+    h, c = np.zeros((2, 4)), np.zeros((2, 4))
+    for wanted in (True, False):
+        arrays = ffi.new(f"void *[{lib.MG_ARG_DC0 + 1}]")
+        places = {lib.MG_ARG_H0: states[0], lib.MG_ARG_C0: states[1], lib.MG_ARG_CN: c}
+        if wanted:
+            places[lib.MG_ARG_HN] = h
+        for place, a in places.items():
+            arrays[place] = ffi.cast("void *", a.ctypes.data)
+        form = ffi.new("int64_t[]", [core.F64, core.SEQ["lstm"], 0, 2, 3, 4, 4, 0])
+        assert lib.mg_sequence_forward(form, arrays, ffi.NULL) == lib.MG_OK
+        np.testing.assert_array_equal(h.ravel(), states[0])
+        np.testing.assert_array_equal(c.ravel(), states[1])
 
 
 @every_kind
