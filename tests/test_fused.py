@@ -416,7 +416,7 @@ def test_a_weight_written_after_use_is_noticed() -> None:
 @every_kind
 @pytest.mark.parametrize("lengths", [None, [4, 2]])
 def test_a_result_written_before_backward_is_noticed(kind: Kind, lengths: Any) -> None:
-    """y, which C reads again, and the gates, which a trace shows; not hn, nor what holds a copy."""
+    """y, which C reads again; gates and states, which a trace shows; not hn, nor a copy."""
     layer = nn.Recurrent(kind.make(3, 5), fused=True)
     x = mg.randn(4, 2, 3, dtype="float64")
 
@@ -437,8 +437,8 @@ def test_a_result_written_before_backward_is_noticed(kind: Kind, lengths: Any) -
     assert refused(lambda y: y[1:, :1].zero_()) == held
     assert not refused(lambda y: y.clone().zero_())
     assert not refused(lambda states: [s.zero_() for s in states], "states")
-    for letter in layer.cell.gates:
-        assert refused(lambda gate: gate.zero_(), letter) == held
+    for letter in (*layer.cell.gates, *layer.cell.states):
+        assert refused(lambda a: a.zero_(), letter) == held
 
 
 @every_kind
