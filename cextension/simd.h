@@ -107,16 +107,23 @@ INLINE vec vturn(vec x, int by) { /* lane i is x[(i + by) % LANES] */
     return __builtin_shuffle(x, viota() + iset(by));
 #endif
 }
-/* Is any lane of the mask set? */
-#if MG_VBYTES == 64
-INLINE int vany(ivec m) { return _mm512_test_epi64_mask((__m512i)m, (__m512i)m) != 0; }
+/* Is any lane of the mask set?  Only its sign bit counts. */
+#if MG_VBYTES == 64 && MG_IS_F32
+INLINE int vany(ivec m) { return _mm512_movepi32_mask((__m512i)m) != 0; }
+#elif MG_VBYTES == 64
+INLINE int vany(ivec m) { return _mm512_movepi64_mask((__m512i)m) != 0; }
+#elif MG_VBYTES == 32 && MG_IS_F32
+INLINE int vany(ivec m) { return _mm256_movemask_ps((__m256)m) != 0; }
 #elif MG_VBYTES == 32
-INLINE int vany(ivec m) { return _mm256_movemask_epi8((__m256i)m) != 0; }
+INLINE int vany(ivec m) { return _mm256_movemask_pd((__m256d)m) != 0; }
+#elif defined(__SSE2__) && MG_IS_F32
+INLINE int vany(ivec m) { return _mm_movemask_ps((__m128)m) != 0; }
 #elif defined(__SSE2__)
-INLINE int vany(ivec m) { return _mm_movemask_epi8((__m128i)m) != 0; }
+INLINE int vany(ivec m) { return _mm_movemask_pd((__m128d)m) != 0; }
 #else
 INLINE int vany(ivec m) {
     int64_t half[2];
+    m &= vbits(vset(-(real)0));
     memcpy(half, &m, sizeof half);
     return (half[0] | half[1]) != 0;
 }

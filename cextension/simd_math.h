@@ -1,7 +1,7 @@
 /* simd_math.h: what vmath.inc says beyond simd.h: exponents, rounding, exact products.
  *
- * Two instructions of AVX-512 are worth their own lines: scalef (exp: 1 instruction for 7) and
- * getexp with getmant (log: 4 for 15). */
+ * Some instructions of AVX-512 are worth their own lines: scalef (exp: 1 instruction for 7), getexp
+ * with getmant (log: 4 for 15) and permutexvar, a table of 16 floats. */
 
 #if MG_IS_F32
 #define MANTISSA 23 /* bits of a real behind the point; exponents are stored plus BIAS */
@@ -115,6 +115,18 @@ INLINE vec vbound(vec x, real limit) { return vmax(vmin(x, vset(limit)), vset(-l
 INLINE vec vpow2(vec n, int more) {
     return vfrombits((ivec)((uvec)vbits(n + (ROUNDER + BIAS + (real)more)) << MANTISSA));
 }
+
+/* table[i % 16] per lane, from a table of 16 */
+#if MG_VBYTES == 64 && MG_IS_F32
+#define HAS_LOOKUP 1
+#define ROUNDER_16                                                                                 \
+    0x1.8p19f /* x + ROUNDER_16 rounds to a multiple of 1/16: bits % 16 are its 16ths */
+INLINE vec vlookup(const real *table, ivec i) {
+    return (vec)_mm512_permutexvar_ps((__m512i)i, _mm512_loadu_ps(table));
+}
+#else
+#define HAS_LOOKUP 0
+#endif
 
 /* x 2^n for an integer-valued n, |n| <= 2 BIAS; rounded once, to subnormal numbers too, if x is not
  * extreme itself */

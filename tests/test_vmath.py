@@ -126,6 +126,7 @@ def worst(name: str, x: Any, ref: Any) -> float:
 # where something changes: clamps, overflow, underflow, ends of the intervals of the polynomials
 SPECIAL = [0, 0.5, 0.75, 0.8, 1, 1.5, 2, 3, 4, 9.02, 10, 15, 16.6, 17.4, 19.1, 22, 25, 36.8, 38.5]
 SPECIAL += [39.5, 50, 87.33, 88.72, 89, 103.97, 104, 708.39, 709.78, 745.13, 745.2, 2**17, 2**30]
+SPECIAL += [k / 8 for k in range(1, 8, 2)] + [k + 1 / 8 for k in (1, 2, 3, 5, 7, 9, 11, 13)]
 SPECIAL += [1e-45, 1.1754944e-38, 2.3e-308, 5e-324, 3.4028235e38, np.inf]
 
 

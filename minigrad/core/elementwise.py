@@ -125,7 +125,7 @@ def binary(op: str, record: Any = None) -> Any:
         v = b if b.__class__ is result or isinstance(b, Array) else operand(b, a)
         try:
             u, layout = a, a.layout
-        except AttributeError:  # 500 ns, for 1 - x; asking first would cost all others 15
+        except AttributeError:  # 500 ns, for sub(1, x); asking first would cost all others 15
             u = operand(a, b)
             layout = u.layout
         plain = layout.plain

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from .. import core
 from ..autograd import Tensor
 from . import create, elementwise, index, linalg, loss, methods, reduce, rows, shape
 from .elementwise import add, div, mul, neg, sub
@@ -21,15 +24,21 @@ for _module, _names in _METHODS.items():
     for _name in _names.split():
         setattr(Tensor, _name, getattr(_module, _name))
 
+
+def _reflected(op: Any) -> Any:
+    """y op x for a y that is no tensor: made one here, which saves the kernel an exception."""
+    return lambda x, y: op(core.operand(y, x), x)
+
+
 _OPERATORS = {
     "add": add,
     "radd": add,
     "sub": sub,
-    "rsub": lambda x, y: sub(y, x),
+    "rsub": _reflected(sub),
     "mul": mul,
     "rmul": mul,
     "truediv": div,
-    "rtruediv": lambda x, y: div(y, x),
+    "rtruediv": _reflected(div),
     "pow": elementwise.pow,
     "rpow": lambda x, y: elementwise.pow(y, x),
     "matmul": linalg.matmul,
