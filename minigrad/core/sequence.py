@@ -159,7 +159,7 @@ class Step:
     parameters are where they were.  ValueError if one is not contiguous.
     """
 
-    __slots__ = ("c", "form", "h", "parameters", "pointers")
+    __slots__ = ("c", "form", "h", "memory", "pointers")
 
     def __init__(self, cell: str, *operands: Any) -> None:
         layouts = (None if a is None else a.layout for a in operands)
@@ -169,9 +169,10 @@ class Step:
             raise ValueError(f"{cell}: one step of contiguous operands is needed")
         self.form, self.h = plan.form, plan.y
         self.c: Any = plan.c
-        #: keeps the memory of the parameters alive
-        self.parameters = [NULL if a is None else a.ptr for a in operands[:7]]
-        self.pointers = ffi.new("void *[]", self.parameters)
+        parameters = [None, *operands[1:7]]
+        self.pointers = ffi.new("void *[]", [NULL if a is None else a.ptr for a in parameters])
+        #: keeps their memory alive
+        self.memory = [(a.ptr, a.base) for a in parameters if a is not None]
 
     def __call__(self, x: Any, h: Any, c: Any = None) -> tuple[Any, Any]:
         """(new h, new c or None)"""
