@@ -6,13 +6,18 @@
  * nothing else; with a fixed split the caller waits for it, up to 2000 x longer than the work
  * takes on a busy machine.  The caller waits only for shares that a worker has really begun.
  *
+ * The caller claims from the front, workers from the back.  So with two threads each meets nearly the
+ * same part of the data in the next region, still in its own cache.  A series of products of 10^6
+ * numbers ran at the speed of one thread in 22 of 45 series before, in 5 of 45 since.
+ *
  * One word, the ticket, says all there is to know about the open region:
  *
- *     epoch (32 bits)  |  seats (8)  |  left (24)
+ *     epoch (28 bits)  |  seats (8)  |  back (14)  |  front (14)
  *
- * left: shares not yet claimed.  seats: workers that may still join, which is how mg_set_threads
- * limits a pool that has more threads.  epoch: the region's number; a worker that slept through the
- * end of its region cannot claim in the next by mistake, as its compare-and-swap fails.
+ * Shares from front to back are not yet claimed.  seats: workers that may still join, which is how
+ * mg_set_threads limits a pool that has more threads.  epoch: the region's number; a worker that
+ * slept through the end of its region cannot claim in the next by mistake, as its compare-and-swap
+ * fails.
  *
  * The pool serves one caller at a time.  Whoever finds it busy (another Python thread, or a body
  * that itself calls mg_parallel_for) runs its chunks alone, in order.                            */
@@ -30,12 +35,15 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 256, MAX_SHARES = 1 << 20 }; /* they fit the ticket's 8 and 24 bits */
-#define LEFT(ticket) ((ticket) & 0xffffff)
-#define SEATS(ticket) ((ticket) >> 24 & 0xff)
-#define EPOCH(ticket) ((ticket) >> 32)
-#define ONE_SEAT ((uint64_t)1 << 24)
-#define ONE_EPOCH ((uint64_t)1 << 32)
+enum { MAX_THREADS = 256, MAX_SHARES = (1 << 14) - 1 }; /* they fit the ticket's 8 and 14 bits */
+#define FRONT(ticket) ((int64_t)((ticket) & 0x3fff))
+#define BACK(ticket) ((int64_t)((ticket) >> 14 & 0x3fff))
+#define SEATS(ticket) ((ticket) >> 28 & 0xff)
+#define EPOCH(ticket) ((ticket) >> 36)
+#define ONE_FRONT ((uint64_t)1)
+#define ONE_BACK ((uint64_t)1 << 14)
+#define ONE_SEAT ((uint64_t)1 << 28)
+#define ONE_EPOCH ((uint64_t)1 << 36)
 
 /* How long a worker looks for the next region, and the caller for the last share, before they
  * sleep.  Waking a sleeper costs the caller 8 us, and 10-50 us pass until it runs: about as long
@@ -118,13 +126,14 @@ static void run(mg_body body, void *context, int64_t begin, int64_t end, int64_t
     body(context, begin, end);
 }
 
-static bool has_work(uint64_t ticket) { return LEFT(ticket) && SEATS(ticket); }
+static bool has_shares(uint64_t ticket) { return FRONT(ticket) < BACK(ticket); }
+static bool has_work(uint64_t ticket) { return has_shares(ticket) && SEATS(ticket); }
 
 /* Worker: take a seat in the open region, if there is one, and claim shares until none is left. */
 static void join_region(void) {
     uint64_t ticket = atomic_load_explicit(&pool.ticket, memory_order_acquire);
     uint64_t epoch = EPOCH(ticket), seat = ONE_SEAT;
-    while (EPOCH(ticket) == epoch && (seat ? has_work(ticket) : LEFT(ticket) > 0)) {
+    while (EPOCH(ticket) == epoch && (seat ? has_work(ticket) : has_shares(ticket))) {
         /* acquire: who reads a field of the next region also sees that this one is used up */
         mg_body body = atomic_load_explicit(&pool.body, memory_order_acquire);
         void *context = atomic_load_explicit(&pool.context, memory_order_acquire);
@@ -132,9 +141,10 @@ static void join_region(void) {
         int64_t grain = atomic_load_explicit(&pool.grain, memory_order_acquire);
         int64_t share = atomic_load_explicit(&pool.share, memory_order_acquire);
         int64_t shares = atomic_load_explicit(&pool.shares, memory_order_acquire);
-        if (!atomic_compare_exchange_weak(&pool.ticket, &ticket, ticket - 1 - seat)) continue;
+        if (!atomic_compare_exchange_weak(&pool.ticket, &ticket, ticket - ONE_BACK - seat))
+            continue;
         seat = 0;
-        int64_t index = shares - (int64_t)LEFT(ticket), begin = index * share;
+        int64_t index = BACK(ticket) - 1, begin = index * share;
         run(body, context, begin, index == shares - 1 ? n : begin + share, grain);
         atomic_fetch_add(&pool.done, 1);
         if (atomic_load(&pool.caller_sleeps)) {
@@ -156,7 +166,7 @@ static void wake_elsewhere(worker *w) {
     int here = sched_getcpu();
     if (here < 0 || sched_getaffinity(0, sizeof pool.cores, &pool.cores)) return;
     others = pool.cores;
-    CPU_CLR(here, &others);
+    CPU_CLR((size_t)here, &others);
     if (CPU_COUNT(&others)) pthread_setaffinity_np(w->thread, sizeof others, &others);
 #else
     (void)w;
@@ -264,16 +274,17 @@ void mg_parallel_for(int64_t n, int64_t grain, mg_body body, void *context) {
     atomic_store_explicit(&pool.shares, shares, memory_order_release);
     atomic_store_explicit(&pool.done, 0, memory_order_relaxed);
     uint64_t ticket = atomic_load_explicit(&pool.ticket, memory_order_relaxed);
-    ticket = (EPOCH(ticket) + 1) * ONE_EPOCH + (uint64_t)seats * ONE_SEAT + (uint64_t)shares;
+    ticket =
+        (EPOCH(ticket) + 1) * ONE_EPOCH + (uint64_t)seats * ONE_SEAT + (uint64_t)shares * ONE_BACK;
     atomic_store(&pool.ticket, ticket);
     int parked = atomic_load(&pool.parked), awake = pool.started - parked;
     if (parked && awake < seats) wake(seats - awake < parked ? seats - awake : parked);
 
     unsigned mine = 0;
     ticket = atomic_load_explicit(&pool.ticket, memory_order_relaxed);
-    while (LEFT(ticket)) {
-        if (!atomic_compare_exchange_weak(&pool.ticket, &ticket, ticket - 1)) continue;
-        int64_t index = shares - (int64_t)LEFT(ticket), begin = index * share;
+    while (has_shares(ticket)) {
+        if (!atomic_compare_exchange_weak(&pool.ticket, &ticket, ticket + ONE_FRONT)) continue;
+        int64_t index = FRONT(ticket), begin = index * share;
         run(body, context, begin, index == shares - 1 ? n : begin + share, grain);
         mine++;
         ticket = atomic_load_explicit(&pool.ticket, memory_order_relaxed);
