@@ -198,6 +198,7 @@ static void same(array y[3]) {
 #include "kernels_elementwise.h"
 #include "kernels_matrix.h"
 #include "kernels_rows.h"
+#include "kernels_sequence.h"
 
 /* ---- memory and machine ------------------------------------------------------------------ */
 
@@ -279,6 +280,7 @@ int main(void) {
             test_gemm(dtype);
             test_updates(dtype);
             test_lists(dtype);
+            test_sequences(dtype);
         }
         test_copy();
         test_memory();
