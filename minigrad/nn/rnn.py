@@ -172,7 +172,7 @@ class _Layers(Module):
 
 
 class RNN(_Layers):
-    """Elman layers: see `RNNCell`.  The state is h.
+    """Elman layers: see `RNNCell`, also for further `options`.  The state is h.
 
     >>> import minigrad
     >>> y, h = minigrad.nn.RNN(3, 5, num_layers=2)(minigrad.zeros(7, 4, 3))
@@ -192,15 +192,16 @@ class RNN(_Layers):
         bidirectional: bool = False,
         dtype: Any = None,
         fused: Any = "auto",
+        **options: Any,
     ) -> None:
         def cell(width: int) -> Cell:
-            return RNNCell(width, hidden_size, bias, nonlinearity, dtype)
+            return RNNCell(width, hidden_size, bias, nonlinearity, dtype, **options)
 
         super().__init__(cell, input_size, num_layers, batch_first, dropout, bidirectional, fused)
 
 
 class LSTM(_Layers):
-    """LSTM layers: see `LSTMCell`.  The state is (h, c).
+    """LSTM layers: see `LSTMCell`, also for further `options`.  The state is (h, c).
 
     >>> import minigrad
     >>> y, (h, c) = minigrad.nn.LSTM(3, 5, bidirectional=True)(minigrad.zeros(7, 4, 3))
@@ -220,15 +221,16 @@ class LSTM(_Layers):
         proj_size: int = 0,
         dtype: Any = None,
         fused: Any = "auto",
+        **options: Any,
     ) -> None:
         def cell(width: int) -> Cell:
-            return LSTMCell(width, hidden_size, bias, proj_size, dtype)
+            return LSTMCell(width, hidden_size, bias, proj_size, dtype, **options)
 
         super().__init__(cell, input_size, num_layers, batch_first, dropout, bidirectional, fused)
 
 
 class GRU(_Layers):
-    """GRU layers: see `GRUCell`, also for reset_after.  The state is h.
+    """GRU layers: see `GRUCell`, also for reset_after and further `options`.  The state is h.
 
     >>> import minigrad
     >>> y, h = minigrad.nn.GRU(3, 5, batch_first=True)(minigrad.zeros(4, 7, 3))
@@ -248,9 +250,10 @@ class GRU(_Layers):
         reset_after: bool = False,
         dtype: Any = None,
         fused: Any = "auto",
+        **options: Any,
     ) -> None:
         def cell(width: int) -> Cell:
-            return GRUCell(width, hidden_size, bias, reset_after, dtype)
+            return GRUCell(width, hidden_size, bias, reset_after, dtype, **options)
 
         super().__init__(cell, input_size, num_layers, batch_first, dropout, bidirectional, fused)
 
