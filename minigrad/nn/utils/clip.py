@@ -13,7 +13,9 @@ import numpy as np
 from ... import core
 from ...autograd import Tensor
 from ...ops.create import tensor
+from ...ops.elementwise import where
 from ...tape import Leaf, no_grad, written
+from ..cells.base import Cell
 from ..module import Module
 
 if TYPE_CHECKING:
@@ -73,6 +75,41 @@ def clip_grad_value_(
             raise RuntimeError(bad)
         for g in gradients:
             g.clip_(-clip_value, clip_value)
+
+
+@no_grad()
+def clip_grad_adaptive_(module: Module, clip_factor: float = 0.01, eps: float = 1e-3) -> float:
+    """For each unit u: if ‖g_u‖ > λ m, with m = max(‖w_u‖, ε):  g_u ← g_u λ m / ‖g_u‖.
+
+    λ is clip_factor.  w_u are the weights that lead to u: a column of a cell's matrices, a row of
+    any other layer's; a vector, such as a bias, is clipped as a whole.  So a step is never large
+    beside the weights that it changes.  Returns the fraction of such groups that were clipped.
+    RuntimeError if a gradient is not finite, as in `clip_grad_norm_`.
+
+    A. Brock, S. De, S. Smith and K. Simonyan, High-Performance Large-Scale Image Recognition Without
+    Normalization, 2021.
+    """
+    _check("clip_factor", clip_factor)
+    _check("eps", eps)
+    if bad := _nonfinite(_gradients(module)):
+        raise RuntimeError(bad)
+    columns = {id(p) for m in module.modules() if isinstance(m, Cell) for p in m.parameters()}
+    groups = clipped = 0
+    for p in module.parameters():
+        if p.grad is None or not p.layout.size:
+            continue
+        dims: Any = None  # over all
+        if len(p.shape) > 1:
+            dims = 0 if id(p) in columns else tuple(range(1, len(p.shape)))
+        g = (p.grad * p.grad).sum(dims, keepdim=True).sqrt()
+        most = clip_factor * (p * p).sum(dims, keepdim=True).sqrt().clamp(min=eps)
+        over = g > most
+        groups += over.layout.size
+        count = int(over.sum().item())
+        if count:
+            clipped += count
+            p.grad.copy_(where(over, p.grad * (most / g), p.grad))
+    return clipped / groups if groups else 0.0
 
 
 def _check(name: str, bound: float) -> None:
