@@ -1,6 +1,10 @@
-"""Learning: training loops and what makes them robust."""
+"""Learning through time: algorithms, training loops, what makes them robust."""
 
 from .average import EarlyStopping, WeightAverage
 from .fit import Epoch, evaluate, fit
+from .tbptt import Bias, detached, tbptt, truncation_bias
 
-__all__ = ["EarlyStopping", "Epoch", "WeightAverage", "evaluate", "fit"]
+__all__ = [
+    "Bias", "EarlyStopping", "Epoch", "WeightAverage", "detached", "evaluate", "fit", "tbptt",
+    "truncation_bias",
+]  # fmt: skip
