@@ -61,12 +61,17 @@ int mg_gemm(const int64_t *form, void *C, const void *A, const void *B, int accu
 
 /* ---- whole sequences --------------------------------------------------------------------- */
 
-/* Whether there is such a layer: its cell and sizes, and a projection where y is narrower than H. */
+/* Whether there is such a layer: its cell and sizes, peepholes into gates that it has, and a projection
+ * where y is narrower than H. */
 static int is_sequence(const int64_t *form, void *const *arrays) {
     if (form[1] < 0 || form[1] >= MG_SEQS) return 0;
     for (int i = 2; i < 7; i++)
         if (form[i] < (i < 4 ? 0 : 1)) return 0;
-    return arrays[MG_ARG_PROJ] ? form[1] == MG_SEQ_lstm : form[6] == form[5];
+    const int lstm = form[1] >= MG_SEQ_lstm && form[1] < MG_SEQ_gru;
+    if (arrays[MG_ARG_PI] && (!lstm || form[1] == MG_SEQ_lstm_coupled_input)) return 0;
+    if (arrays[MG_ARG_PF] && (!lstm || form[1] == MG_SEQ_lstm_coupled_forget)) return 0;
+    if (arrays[MG_ARG_PO] && !lstm) return 0;
+    return arrays[MG_ARG_PROJ] ? lstm : form[6] == form[5];
 }
 
 int mg_sequence_forward(const int64_t *form, void *const *arrays, const int64_t *counts) {
@@ -78,7 +83,7 @@ int mg_sequence_forward(const int64_t *form, void *const *arrays, const int64_t 
 int mg_sequence_step(const int64_t *form, void *const *arrays, const void *x, const void *h,
                      const void *c, void *h_new, void *c_new) {
     void *all[MG_ARG_CELLS + 1] = {NULL};
-    for (int i = MG_ARG_W; i <= MG_ARG_C; i++) all[i] = arrays[i];
+    for (int i = MG_ARG_W; i <= MG_ARG_PO; i++) all[i] = arrays[i];
     all[MG_ARG_X] = (void *)(uintptr_t)x, all[MG_ARG_H0] = (void *)(uintptr_t)h;
     all[MG_ARG_C0] = (void *)(uintptr_t)c, all[MG_ARG_Y] = h_new, all[MG_ARG_CN] = c_new;
     return form[2] == 1 ? mg_sequence_forward(form, all, NULL) : MG_BAD_OP;

@@ -90,19 +90,24 @@ int mg_gemm(const int64_t *form, void *C, const void *A, const void *B, int accu
  *                  G  V  S                      G  V  S
  *     rnn_*        1  1  0        gru           3  2  3   (r, u, n)
  *     lstm         4  4  4        gru_after     3  2  4   (r, u, n, h Un + c)
+ *     lstm_coupled_input  3  3  3   (f, g, o; i = 1 - f)
+ *     lstm_coupled_forget 3  3  3   (i, g, o; f = 1 - i)
  * counts [T]: the rows that take part in each step, never increasing and at most N; those of one
  * step lie behind those of the step before, R in all.  NULL: N in every step, R = T N.
  * arrays: NULL where there is none (no bias; zero initial state; nothing saved; zero gradient; a
  * gradient that is not wanted).  The forward call reads those up to CELLS, and writes Y, HN, CN and,
  * for the backward call, GATES and CELLS.  The backward call writes from DX on. */
 enum mg_sequence_array {
-    MG_ARG_X,     /* [R, I] */
-    MG_ARG_W,     /* [I, G H] */
-    MG_ARG_U,     /* [P, V H] */
-    MG_ARG_UN,    /* [H, H] of a GRU */
-    MG_ARG_PROJ,  /* [H, P] of an LSTM with a projection */
-    MG_ARG_B,     /* [G H] */
-    MG_ARG_C,     /* [H] of gru_after */
+    MG_ARG_X,    /* [R, I] */
+    MG_ARG_W,    /* [I, G H] */
+    MG_ARG_U,    /* [P, V H] */
+    MG_ARG_UN,   /* [H, H] of a GRU */
+    MG_ARG_PROJ, /* [H, P] of an LSTM with a projection */
+    MG_ARG_B,    /* [G H] */
+    MG_ARG_C,    /* [H] of gru_after */
+    MG_ARG_PI,   /* [H] each: what an LSTM's gates i, f and o see of c, where they do */
+    MG_ARG_PF,
+    MG_ARG_PO,
     MG_ARG_H0,    /* [N, P] */
     MG_ARG_C0,    /* [N, H] of an LSTM, as all that has to do with c */
     MG_ARG_Y,     /* [R, P]: h of every step */
@@ -120,11 +125,14 @@ enum mg_sequence_array {
     MG_ARG_DPROJ,
     MG_ARG_DB,
     MG_ARG_DC,
+    MG_ARG_DPI,
+    MG_ARG_DPF,
+    MG_ARG_DPO,
     MG_ARG_DH0,
     MG_ARG_DC0
 };
 int mg_sequence_forward(const int64_t *form, void *const *arrays, const int64_t *counts);
-/* One step, forward only: arrays up to C; x, h, c and the new h, c. */
+/* One step, forward only: arrays up to PO; x, h, c and the new h, c. */
 int mg_sequence_step(const int64_t *form, void *const *arrays, const void *x, const void *h,
                      const void *c, void *h_new, void *c_new);
 int mg_sequence_backward(const int64_t *form, void *const *arrays, const int64_t *counts);

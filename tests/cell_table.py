@@ -46,7 +46,10 @@ class Kind:
 RELU = {"nonlinearity": "relu"}
 AFTER = {"reset_after": True}
 NO_BIAS = {"bias": False}
+PEEPHOLE = {"peephole": "diagonal"}
 after = partial(oracles.gru, reset_after=True)
+coupled_input = partial(oracles.lstm, coupled="input")
+coupled_forget = partial(oracles.lstm, coupled="forget")
 
 KINDS = {
     "rnn": Kind(nn.RNNCell, oracles.elman, nn.RNN),
@@ -55,6 +58,21 @@ KINDS = {
     "lstm": Kind(nn.LSTMCell, oracles.lstm, nn.LSTM),
     "lstm-nobias": Kind(nn.LSTMCell, oracles.lstm, nn.LSTM, NO_BIAS),
     "lstm-proj": Kind(nn.LSTMCell, oracles.lstm, nn.LSTM, {"proj_size": 1}),
+    "lstm-peephole": Kind(nn.LSTMCell, oracles.lstm, nn.LSTM, PEEPHOLE),
+    "lstm-peephole-f": Kind(
+        nn.LSTMCell, oracles.lstm, nn.LSTM, {**PEEPHOLE, **NO_BIAS, "peephole_gates": "f"}
+    ),
+    "lstm-peephole-proj": Kind(
+        nn.LSTMCell, oracles.lstm, nn.LSTM, {**PEEPHOLE, "peephole_gates": "oi", "proj_size": 1}
+    ),
+    "lstm-coupled-input": Kind(nn.LSTMCell, coupled_input, nn.LSTM, {"coupled": "input"}),
+    "lstm-coupled-forget": Kind(nn.LSTMCell, coupled_forget, nn.LSTM, {"coupled": "forget"}),
+    "lstm-coupled-input-peephole": Kind(
+        nn.LSTMCell, coupled_input, nn.LSTM, {"coupled": "input", **PEEPHOLE}
+    ),
+    "lstm-coupled-forget-peephole-proj": Kind(
+        nn.LSTMCell, coupled_forget, nn.LSTM, {"coupled": "forget", **PEEPHOLE, "proj_size": 1}
+    ),
     "gru": Kind(nn.GRUCell, oracles.gru, nn.GRU),
     "gru-nobias": Kind(nn.GRUCell, oracles.gru, nn.GRU, NO_BIAS),
     "gru-after": Kind(nn.GRUCell, after, nn.GRU, AFTER),

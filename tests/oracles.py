@@ -243,17 +243,27 @@ def elman(p: dict[str, Any], x: Any, state: Any, f: Any = np.tanh) -> Any:
     return (f(x @ p["W"] + h @ p["U"] + p.get("b", 0)),)
 
 
-def lstm(p: dict[str, Any], x: Any, state: Any) -> Any:
-    """i, f, o = σ(…), g = tanh(…); c' = f c + i g; h' = o tanh c', times P where there is one"""
+def lstm(p: dict[str, Any], x: Any, state: Any, coupled: str | None = None) -> Any:
+    """i, f, o = σ(…), g = tanh(…); c' = f c + i g; h' = o tanh c', times P where there is one
+
+    i and f also see c, o sees c', where there are p_i, p_f, p_o: vectors or matrices.
+    """
     h, c = state
-    W, U = np.split(p["W"], 4, 1), np.split(p["U"], 4, 1)
-    b = np.split(p["b"], 4) if "b" in p else [0] * 4
-    i = sigmoid(x @ W[0] + h @ U[0] + b[0])
-    f = sigmoid(x @ W[1] + h @ U[1] + b[1])
-    g = np.tanh(x @ W[2] + h @ U[2] + b[2])
-    o = sigmoid(x @ W[3] + h @ U[3] + b[3])
-    c = f * c + i * g
-    h = o * np.tanh(c)
+    gates = {"input": "fgo", "forget": "igo", None: "ifgo"}[coupled]
+    z = {}
+    for k, gate in enumerate(gates):
+        size = p["W"].shape[1] // len(gates)
+        own = slice(k * size, (k + 1) * size)
+        z[gate] = x @ p["W"][:, own] + h @ p["U"][:, own] + (p["b"][own] if "b" in p else 0)
+
+    def seen(gate: str, c: Any) -> Any:
+        weight = p.get(f"p_{gate}", np.zeros(c.shape[1], c.dtype))
+        return weight * c if weight.ndim == 1 else c @ weight
+
+    i, f = (sigmoid(z[gate] + seen(gate, c)) if gate in z else None for gate in "if")
+    i, f = 1 - f if i is None else i, 1 - i if f is None else f
+    c = f * c + i * np.tanh(z["g"])
+    h = sigmoid(z["o"] + seen("o", c)) * np.tanh(c)
     return (h @ p["P"] if "P" in p else h), c
 
 

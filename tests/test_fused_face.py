@@ -75,7 +75,10 @@ def test_nothing_is_saved_unless_a_gradient_can_be_asked_for(kind: Kind) -> None
         return core.memory()[0] - before - y_bytes
 
     row = 64 * 32 * 64 * 4  # bytes of one gate
-    gates = {"rnn_tanh": 0, "rnn_relu": 0, "lstm": 5, "gru": 3, "gru_after": 4}[cell.kernel()]
+    gates = {"rnn_tanh": 0, "rnn_relu": 0, "gru": 3, "gru_after": 4}.get(
+        cell.kernel(),
+        len(cell.gates) + 1,  # LSTM: and c
+    )
     assert used() == pytest.approx(gates * row, abs=0.1 * row)
     assert used(after_backward=True) < 0.1 * row
     with mg.no_grad():
@@ -275,9 +278,9 @@ def test_the_door_refuses_what_does_not_fit() -> None:
     with pytest.raises(
         ValueError, match=r"gradient float32 \[2, 5\] of a result float32 \[4, 2, 5\]"
     ):
-        core.sequence_backward(saved, [hn, None, cn], [True] * 3 + [False] * 6)
-    gradients = core.sequence_backward(saved, [y, None, None], [True] * 3 + [False] * 6)
-    assert [g is None for g in gradients] == [False] * 3 + [True] * 6
+        core.sequence_backward(saved, [hn, None, cn], [True] * 3 + [False] * 9)
+    gradients = core.sequence_backward(saved, [y, None, None], [True] * 3 + [False] * 9)
+    assert [g is None for g in gradients] == [False] * 3 + [True] * 9
 
 
 # ---- trace -----------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 Letters and shapes are those of `enum mg_sequence_array` in cextension/minigrad.h:
 
     x [T, N, I]   W [I, G H]   U [P, V H]   Un [H, H]   P [H, P]   b [G H]   c [H]
-    h0 [N, P]   c0 [N, H]   ->   y [T, N, P]   hn [N, P]   cn [N, H]
+    p_i, p_f, p_o [H]   h0 [N, P]   c0 [N, H]   ->   y [T, N, P]   hn [N, P]   cn [N, H]
 
 Of sequences with different lengths only the rows that exist are there: x [R, I], y [R, P] (`Counts`).
 x [N, I] without counts is one step, of which y is the new state.
@@ -36,10 +36,14 @@ _BLOCKS = {
     "rnn_tanh": (1, 1, 0),
     "rnn_relu": (1, 1, 0),
     "lstm": (4, 4, 4),
+    "lstm_coupled_input": (3, 3, 3),
+    "lstm_coupled_forget": (3, 3, 3),
     "gru": (3, 2, 3),
     "gru_after": (3, 2, 4),
 }
-_LETTERS = ("x", "W", "U", "Un", "P", "b", "c", "h0", "c0")
+#: the gates that can have peepholes, of those cells that have a cell state
+_PEEPHOLES = {"lstm": "ifo", "lstm_coupled_input": "fo", "lstm_coupled_forget": "io"}
+_LETTERS = ("x", "W", "U", "Un", "P", "b", "c", "p_i", "p_f", "p_o", "h0", "c0")
 
 # Bound once, see array.py.
 _forward, _backward = lib.mg_sequence_forward, lib.mg_sequence_backward
@@ -101,18 +105,20 @@ class _Plan:
             time = x.shape[:-1]
             steps, n = (1, *time)[-2:] if time else (0, 0)
         before: tuple[int, ...] = (1, n) if lead else (n,)
+        lstm = cell in _PEEPHOLES
         wanted: dict[str, tuple[int, ...] | None] = {
             "x": (*time, i),
             "W": (i, in_w * h),
             "U": (p if of["P"] is not None else h, in_u * h),
             "Un": (h, h) if cell.startswith("gru") else None,
-            "P": (h, p) if cell == "lstm" and of["P"] is not None else None,
+            "P": (h, p) if lstm and of["P"] is not None else None,
             "b": (in_w * h,),
             "c": (h,) if cell == "gru_after" else None,
+            **{f"p_{gate}": (h,) if gate in _PEEPHOLES.get(cell, "") else None for gate in "ifo"},
             "h0": (*before, p),
-            "c0": (*before, h) if cell == "lstm" else None,
+            "c0": (*before, h) if lstm else None,
         }
-        optional = ("b", "c", "h0", "c0")
+        optional = ("b", "c", "p_i", "p_f", "p_o", "h0", "c0")
         for name, shape in wanted.items():
             a = of[name]
             if (a is None and (shape is None or name in optional)) or (a and a.shape == shape):
@@ -130,9 +136,9 @@ class _Plan:
         self.y = layout((*time, p), None, code)
         one_step = counts is None and len(time) == 1
         self.h = None if one_step else layout((*before, p), None, code)
-        self.c = layout((*before, h), None, code) if cell == "lstm" else None
+        self.c = layout((*before, h), None, code) if lstm else None
         self.gates = layout((*time, saved * h), None, code) if saved else None
-        self.cells = layout((*time, h), None, code) if cell == "lstm" else None
+        self.cells = layout((*time, h), None, code) if lstm else None
         #: what the backward call may be given gradients of: place among dy, dhn, dcn, and layout
         self.results = [(k, a) for k, a in enumerate((self.y, self.h, self.c)) if a is not None]
         self.operands: list[Any] = [a and layout(a.shape, None, code) for a in given]
@@ -169,7 +175,7 @@ class Step:
             raise ValueError(f"{cell}: one step of contiguous operands is needed")
         self.form, self.h = plan.form, plan.y
         self.c: Any = plan.c
-        parameters = [None, *operands[1:7]]
+        parameters = [None, *operands[1:10]]
         self.pointers = ffi.new("void *[]", [NULL if a is None else a.ptr for a in parameters])
         #: keeps their memory alive
         self.memory = [(a.ptr, a.base) for a in parameters if a is not None]
@@ -216,6 +222,9 @@ def sequence_forward(
     P: Any = None,
     b: Any = None,
     c: Any = None,
+    p_i: Any = None,
+    p_f: Any = None,
+    p_o: Any = None,
     h0: Any = None,
     c0: Any = None,
     reverse: bool = False,
@@ -240,12 +249,16 @@ def sequence_forward(
         None if P is None else P.layout,
         None if b is None else b.layout,
         None if c is None else c.layout,
+        None if p_i is None else p_i.layout,
+        None if p_f is None else p_f.layout,
+        None if p_o is None else p_o.layout,
         None if h0 is None else h0.layout,
         None if c0 is None else c0.layout,
     ]
     if plan.ragged:
-        x, W, U, Un, P, b, c, h0, c0 = (
-            None if a is None else contiguous(a) for a in (x, W, U, Un, P, b, c, h0, c0)
+        x, W, U, Un, P, b, c, p_i, p_f, p_o, h0, c0 = (
+            None if a is None else contiguous(a)
+            for a in (x, W, U, Un, P, b, c, p_i, p_f, p_o, h0, c0)
         )
     y = empty(plan.y)
     hn = None if plan.h is None else empty(plan.h)
@@ -260,6 +273,9 @@ def sequence_forward(
         NULL if P is None else P.ptr,
         NULL if b is None else b.ptr,
         NULL if c is None else c.ptr,
+        NULL if p_i is None else p_i.ptr,
+        NULL if p_f is None else p_f.ptr,
+        NULL if p_o is None else p_o.ptr,
         NULL if h0 is None else h0.ptr,
         NULL if c0 is None else c0.ptr,
         y.ptr,
@@ -281,7 +297,7 @@ def sequence_forward(
 
 
 def sequence_backward(saved: Saved, gs: Sequence[Any], wanted: Sequence[bool]) -> list[Any]:
-    """The gradients of x, W, U, Un, P, b, c, h0, c0, None for those not wanted.
+    """The gradients of the operands, in their order, None for those not wanted.
 
     `gs`: those of the results, None for zeros.
     """

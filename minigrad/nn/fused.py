@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 from contextlib import suppress
 from functools import lru_cache, partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,8 @@ from ..tape import mode, no_grad, pauses
 if TYPE_CHECKING:
     from .cells.base import Cell, State
 
-_PARAMETERS = ("W", "U", "Un", "P", "b", "c")
+_PARAMETERS = ("W", "U", "Un", "P", "b", "c", "p_i", "p_f", "p_o")
+_parameters: Any = attrgetter(*_PARAMETERS)  # of a cell
 _EQUATION = ("project", "activations", "step")  # what a kernel stands for
 
 # ---- which cells -------------------------------------------------------------------------------
@@ -161,17 +163,6 @@ class Stream:
         return new if self.two else new[0]
 
 
-def _parameters(cell: Any) -> tuple[Any, ...]:
-    return (
-        cell.W,
-        cell.U,
-        getattr(cell, "Un", None),
-        getattr(cell, "P", None),
-        cell.b,
-        getattr(cell, "c", None),
-    )
-
-
 def _initial(cell: Cell, n: int, lead: bool = False) -> State:
     """The state before the first step; () for zeros, which need not be made."""
     kind: Any = cell.__class__
@@ -185,8 +176,7 @@ def _call(run: Run, cell: Any, x: Tensor, state: State) -> State:
     if state and (len(state) != len(cell.states) or not isinstance(state[-1], Tensor)):
         raise ValueError(f"{type(cell).__name__}: the state is ({', '.join(cell.states)}), tensors")
     h0, c0 = (*state, None, None)[:2]
-    W, U, Un, P, b, c = _parameters(cell)
-    return sequence(run, x, W, U, Un, P, b, c, h0, c0)
+    return sequence(run, x, *_parameters(cell), h0, c0)
 
 
 # ---- the same by the readable layer, for derivatives of derivatives ------------------------------

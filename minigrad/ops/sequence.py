@@ -52,13 +52,17 @@ def _sequence(
     P: Any,
     b: Any,
     c: Any,
+    p_i: Any,
+    p_f: Any,
+    p_o: Any,
     h0: Any,
     c0: Any,
     run: Run,
 ) -> Any:
     """(y, hn[, cn])"""
+    how = run.reverse, run.lead, run.counts, run.save
     results, run.saved = core.sequence_forward(
-        run.cell, x, W, U, Un, P, b, c, h0, c0, run.reverse, run.lead, run.counts, run.save
+        run.cell, x, W, U, Un, P, b, c, p_i, p_f, p_o, h0, c0, *how
     )
     return results
 
@@ -73,12 +77,15 @@ def _rule(
     P: Any,
     b: Any,
     c: Any,
+    p_i: Any,
+    p_f: Any,
+    p_o: Any,
     h0: Any,
     c0: Any,
     run: Run,
 ) -> Any:
     if is_grad_enabled():
-        return _readable_rule(g, tracked, (x, W, U, Un, P, b, c, h0, c0), run)
+        return _readable_rule(g, tracked, (x, W, U, Un, P, b, c, p_i, p_f, p_o, h0, c0), run)
     assert run.saved is not None
     return *core.sequence_backward(run.saved, g, tracked), None
 
@@ -101,25 +108,14 @@ def _readable_rule(g: Any, tracked: Any, operands: Any, run: Run) -> list[Any]:
 _sequence.vjp_all(_rule, fresh=True)
 
 
-def sequence(
-    run: Run,
-    x: Tensor,
-    W: Tensor,
-    U: Tensor,
-    Un: Tensor | None = None,
-    P: Tensor | None = None,
-    b: Tensor | None = None,
-    c: Tensor | None = None,
-    h0: Tensor | None = None,
-    c0: Tensor | None = None,
-) -> Results:
-    """(y, hn[, cn]) of all time steps; shapes and errors: see `minigrad.core.sequence`.
+def sequence(run: Run, *operands: Any) -> Results:
+    """(y, hn[, cn]) of all time steps; operands, shapes and errors: see `minigrad.core.sequence`.
 
     One step, x [N, I]: (y[, cn]).
     """
     if is_grad_enabled():
-        for a in (x, W, U, Un, P, b, c, h0, c0):
+        for a in operands:
             if a is not None and a.node is not None:
                 run.save = True
-                return _sequence(x, W, U, Un, P, b, c, h0, c0, run)
-    return _sequence.forward(x, W, U, Un, P, b, c, h0, c0, run)
+                return _sequence(*operands, run)
+    return _sequence.forward(*operands, run)

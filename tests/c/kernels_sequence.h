@@ -4,16 +4,19 @@
 typedef struct {
     int cell;
     int64_t T, N, I, H, P;
+    int sees[3];                 /* peepholes of i, f, o */
     double *a[MG_ARG_CELLS + 1]; /* operands, and what the loops give for Y, HN, CN */
 } layer;
 
-static const int64_t gates_of[] = {1, 1, 4, 3, 3}, blocks_of_u[] = {1, 1, 4, 2, 2},
-                     saved_of[] = {0, 0, 4, 3, 4};
+static const int64_t gates_of[] = {1, 1, 4, 3, 3, 3, 3}, blocks_of_u[] = {1, 1, 4, 3, 3, 2, 2},
+                     saved_of[] = {0, 0, 4, 3, 3, 3, 4};
+
+static int is_lstm(int cell) { return cell >= MG_SEQ_lstm && cell < MG_SEQ_gru; }
 
 /* how many numbers array i of a layer has; 0: it has none */
 static int64_t numbers(const layer *l, int i) {
     const int64_t G = gates_of[l->cell], V = blocks_of_u[l->cell], S = saved_of[l->cell];
-    const int gru = l->cell >= MG_SEQ_gru, lstm = l->cell == MG_SEQ_lstm, proj = l->P != l->H;
+    const int gru = l->cell >= MG_SEQ_gru, lstm = is_lstm(l->cell), proj = l->P != l->H;
     const int64_t R = l->T * l->N, H = l->H, P = l->P;
     switch (i) {
     case MG_ARG_X:
@@ -30,6 +33,12 @@ static int64_t numbers(const layer *l, int i) {
     case MG_ARG_DB: return G * H;
     case MG_ARG_C:
     case MG_ARG_DC: return l->cell == MG_SEQ_gru_after ? H : 0;
+    case MG_ARG_PI:
+    case MG_ARG_PF:
+    case MG_ARG_PO: return l->sees[i - MG_ARG_PI] ? H : 0;
+    case MG_ARG_DPI:
+    case MG_ARG_DPF:
+    case MG_ARG_DPO: return l->sees[i - MG_ARG_DPI] ? H : 0;
     case MG_ARG_Y:
     case MG_ARG_DY: return R * P;
     case MG_ARG_H0:
@@ -53,6 +62,24 @@ static double gate(const layer *l, const double *x, const double *h, int64_t g, 
     return z;
 }
 
+/* p c of gate i, f or o (0, 1, 2), if it sees c */
+static double seen(const layer *l, int which, int64_t j, double c) {
+    return l->sees[which] ? l->a[MG_ARG_PI + which][j] * c : 0;
+}
+/* c' and h' of unit j of an LSTM */
+static double remember(const layer *l, const double *x, const double *h, int64_t j, double *c) {
+    const int cell = l->cell, g = cell == MG_SEQ_lstm ? 2 : 1;
+    const double first = gate(l, x, h, 0, j);
+    double i = logistic(first + seen(l, 0, j, *c)), f = 1 - i;
+    if (cell == MG_SEQ_lstm) f = logistic(gate(l, x, h, 1, j) + seen(l, 1, j, *c));
+    if (cell == MG_SEQ_lstm_coupled_input) {
+        f = logistic(first + seen(l, 1, j, *c));
+        i = 1 - f;
+    }
+    *c = f * *c + i * tanh(gate(l, x, h, g, j));
+    return logistic(gate(l, x, h, g + 1, j) + seen(l, 2, j, *c)) * tanh(*c);
+}
+
 /* The equations, a row at a time. */
 static void plain(layer *l, int reverse) {
     const int64_t H = l->H, P = l->P;
@@ -71,10 +98,8 @@ static void plain(layer *l, int reverse) {
                     new[j] = tanh(gate(l, x, h, 0, j));
                 } else if (l->cell == MG_SEQ_rnn_relu) {
                     new[j] = fmax(gate(l, x, h, 0, j), 0);
-                } else if (l->cell == MG_SEQ_lstm) {
-                    c[j] = logistic(gate(l, x, h, 1, j)) * c[j] +
-                           logistic(gate(l, x, h, 0, j)) * tanh(gate(l, x, h, 2, j));
-                    new[j] = logistic(gate(l, x, h, 3, j)) * tanh(c[j]);
+                } else if (is_lstm(l->cell)) {
+                    new[j] = remember(l, x, h, j, c + j);
                 } else {
                     double past = l->cell == MG_SEQ_gru ? 0 : l->a[MG_ARG_C][j];
                     for (int64_t i = 0; i < H; i++)
@@ -153,9 +178,10 @@ static void test_one_sequence(layer *l, int dtype, int reverse) {
             for (int64_t k = 0; k < numbers(l, i); k++)
                 near_to(k, dtype, number(dtype, real[i], k), l->a[i][k], "result");
     }
-    static const int of[] = {MG_ARG_X, MG_ARG_W, MG_ARG_U,  MG_ARG_UN, MG_ARG_PROJ,
-                             MG_ARG_B, MG_ARG_C, MG_ARG_H0, MG_ARG_C0};
-    for (int i = 0; i < 9; i++) { /* gradients follow in the order of the operands */
+    static const int of[] = {MG_ARG_X, MG_ARG_W,  MG_ARG_U,  MG_ARG_UN, MG_ARG_PROJ, MG_ARG_B,
+                             MG_ARG_C, MG_ARG_PI, MG_ARG_PF, MG_ARG_PO, MG_ARG_H0,   MG_ARG_C0};
+    for (int i = 0; i < (int)(sizeof of / sizeof *of);
+         i++) { /* gradients follow in the order of the operands */
         for (int64_t k = 0; k < numbers(l, of[i]); k++) {
             double *at = l->a[of[i]] + k, x = *at, step = 1e-5;
             *at = x + step;
@@ -178,10 +204,14 @@ static void test_sequences(int dtype) {
         if (cell == MG_SEQ_rnn_relu)
             continue; /* differences stumble over its kink: test_fused.py */
         for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
-            for (int how = 0; how < (cell == MG_SEQ_lstm && sizes[k][3] > 1 ? 4 : 2); how++) {
-                layer l = {cell,        sizes[k][0], sizes[k][1], sizes[k][2],
-                           sizes[k][3], sizes[k][3], {NULL}};
+            for (int how = 0; how < (is_lstm(cell) && sizes[k][3] > 1 ? 4 : 2); how++) {
+                layer l = {.cell = cell, .T = sizes[k][0], .N = sizes[k][1], .I = sizes[k][2]};
+                l.H = l.P = sizes[k][3];
                 if (how > 1) l.P = l.H / 2 + 1;
+                for (int i = 0; i < 3 && is_lstm(cell); i++)
+                    l.sees[i] = (2 * (int)k + how) >> i & 1;
+                if (cell == MG_SEQ_lstm_coupled_input) l.sees[0] = 0;
+                if (cell == MG_SEQ_lstm_coupled_forget) l.sees[1] = 0;
                 subject("sequence", how & 1 ? "reversed" : "", dtype, cell, l.T, l.N, l.H);
                 test_one_sequence(&l, dtype, how & 1);
             }

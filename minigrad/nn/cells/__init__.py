@@ -4,5 +4,6 @@ from .base import Cell
 from .elman import RNNCell
 from .gru import GRUCell
 from .lstm import LSTMCell
+from .memory import memory_cell
 
-__all__ = ["Cell", "GRUCell", "LSTMCell", "RNNCell"]
+__all__ = ["Cell", "GRUCell", "LSTMCell", "RNNCell", "memory_cell"]

@@ -36,6 +36,13 @@ class Cell(Module):
     gates = "h"
     states = "h"
     stream: Any = None  #: see nn/fused.py
+    #: parameters that some cells have besides W, U and b; what their kernels are given
+    Un: Any = None
+    P: Any = None
+    c: Any = None
+    p_i: Any = None
+    p_f: Any = None
+    p_o: Any = None
 
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None
