@@ -172,7 +172,8 @@ def _check_saved(node: Node) -> None:
             f"retain_graph=True there; or, if a hidden state from an earlier batch is still attached "
             f"to its graph, detach() it (truncated BPTT)"
         )
-    for a in node.saved:
+    arguments = node.saved[0] if node.rules.variadic else node.saved
+    for a in arguments:
         if isinstance(a, core.Array) and tape.written_since(a, node.age):
             raise RuntimeError(
                 f"{core.describe(a)}, needed for the gradient of {name}, was written in place after it "

@@ -59,18 +59,8 @@ KINDS = {
     "lstm-nobias": Kind(nn.LSTMCell, oracles.lstm, nn.LSTM, NO_BIAS),
     "lstm-proj": Kind(nn.LSTMCell, oracles.lstm, nn.LSTM, {"proj_size": 1}),
     "lstm-peephole": Kind(nn.LSTMCell, oracles.lstm, nn.LSTM, PEEPHOLE),
-    "lstm-peephole-f": Kind(
-        nn.LSTMCell, oracles.lstm, nn.LSTM, {**PEEPHOLE, **NO_BIAS, "peephole_gates": "f"}
-    ),
-    "lstm-peephole-proj": Kind(
-        nn.LSTMCell, oracles.lstm, nn.LSTM, {**PEEPHOLE, "peephole_gates": "oi", "proj_size": 1}
-    ),
     "lstm-coupled-input": Kind(nn.LSTMCell, coupled_input, nn.LSTM, {"coupled": "input"}),
-    "lstm-coupled-forget": Kind(nn.LSTMCell, coupled_forget, nn.LSTM, {"coupled": "forget"}),
-    "lstm-coupled-input-peephole": Kind(
-        nn.LSTMCell, coupled_input, nn.LSTM, {"coupled": "input", **PEEPHOLE}
-    ),
-    "lstm-coupled-forget-peephole-proj": Kind(
+    "lstm-coupled-forget-peephole": Kind(
         nn.LSTMCell, coupled_forget, nn.LSTM, {"coupled": "forget", **PEEPHOLE, "proj_size": 1}
     ),
     "gru": Kind(nn.GRUCell, oracles.gru, nn.GRU),

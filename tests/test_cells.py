@@ -79,6 +79,8 @@ def test_one_bias_per_gate() -> None:
     assert shapes["lstm"] == {"W": (3, 16), "U": (4, 16), "b": (16,)}
     assert shapes["lstm-nobias"] == {"W": (3, 16), "U": (4, 16)}
     assert shapes["lstm-proj"] == {"W": (3, 16), "U": (3, 16), "b": (16,), "P": (4, 3)}
+    assert shapes["lstm-peephole"] == {**shapes["lstm"], "p_i": (4,), "p_f": (4,), "p_o": (4,)}
+    assert shapes["lstm-coupled-input"] == {"W": (3, 12), "U": (4, 12), "b": (12,)}
     assert shapes["gru"] == {"W": (3, 12), "U": (4, 8), "Un": (4, 4), "b": (12,)}
     assert shapes["gru-after"] == {**shapes["gru"], "c": (4,)}
     assert shapes["gru-after-nobias"] == shapes["gru-nobias"] == {

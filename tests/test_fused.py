@@ -146,6 +146,13 @@ def test_the_door_refuses_what_is_no_layer() -> None:
     gru = [core.F64, core.SEQ["gru"], *good[2:]]
     assert statuses(gru) == {lib.MG_OK}
     assert statuses(gru, with_projection) == {lib.MG_BAD_OP}
+    has = {"lstm": "ifo", "lstm_coupled_input": "fo", "lstm_coupled_forget": "io"}
+    for cell, number in core.SEQ.items():
+        for gate in "ifo":
+            peephole = ffi.new(f"void *[{lib.MG_ARG_DC0 + 1}]")
+            peephole[getattr(lib, f"MG_ARG_P{gate.upper()}")] = peephole
+            status = lib.MG_OK if gate in has.get(cell, "") else lib.MG_BAD_OP
+            assert statuses([core.F64, number, *good[2:]], peephole) == {status}, (cell, gate)
 
 
 def test_the_states_after_no_steps_are_those_before() -> None:

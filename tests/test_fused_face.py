@@ -240,8 +240,15 @@ def test_the_choice() -> None:
 
 def test_the_door_refuses_what_does_not_fit() -> None:
     x, W, U, b = (mg.zeros(*s) for s in ((4, 2, 3), (3, 20), (5, 20), (20,)))
-    forward = core.sequence_forward
-    forward("lstm", x, W, U, b=b)
+    p = mg.zeros(5)
+
+    def forward(cell: str, x: Any, W: Any, U: Any, **more: Any) -> Any:
+        operands = {"x": x, "W": W, "U": U}
+        options = {k: more.pop(k) for k in ("counts", "reverse", "save") if k in more}
+        operands.update((k, more[k]) for k in core.OPERANDS if k in more)
+        return core.sequence_forward(cell, tuple(operands), list(operands.values()), **options)
+
+    forward("lstm", x, W, U, b=b, p_i=p, p_f=p, p_o=p)
     wrong: list[tuple[Any, str]] = [
         (lambda: forward("elman", x, W, U), "elman: the cells with kernels are rnn_tanh, rnn_relu"),
         (lambda: forward("lstm", x, W.reshape(-1), U), r"W \[60\] and U \[5, 20\]: two matrices"),
@@ -252,6 +259,16 @@ def test_the_door_refuses_what_does_not_fit() -> None:
         (
             lambda: forward("gru", x, mg.zeros(3, 15), mg.zeros(5, 10)),
             r"Un none: \[5, 5\] is needed",
+        ),
+        (lambda: forward("lstm", x, W, U, p_f=b), r"p_f \[20\]: \[5\] is needed"),
+        (lambda: forward("rnn_tanh", x, W, mg.zeros(20, 20), p_o=b), r"p_o \[20\]: none is needed"),
+        (
+            lambda: forward("lstm_coupled_input", x, W[:, :15], U[:, :15], p_i=p),
+            r"p_i \[5\]: none is needed",
+        ),
+        (
+            lambda: forward("lstm_coupled_forget", x, W[:, :15], U[:, :15], p_f=p),
+            r"p_f \[5\]: none is needed",
         ),
         (lambda: forward("lstm", x[0, 0], W, U), r"x \[3\]: at least one step"),
         (lambda: forward("lstm", x[:0], W, U), r"x \[0, 2, 3\]: at least one step"),
@@ -278,9 +295,9 @@ def test_the_door_refuses_what_does_not_fit() -> None:
     with pytest.raises(
         ValueError, match=r"gradient float32 \[2, 5\] of a result float32 \[4, 2, 5\]"
     ):
-        core.sequence_backward(saved, [hn, None, cn], [True] * 3 + [False] * 9)
-    gradients = core.sequence_backward(saved, [y, None, None], [True] * 3 + [False] * 9)
-    assert [g is None for g in gradients] == [False] * 3 + [True] * 9
+        core.sequence_backward(saved, [hn, None, cn], [True] * 3)
+    gradients = core.sequence_backward(saved, [y, None, None], [True, False, True])
+    assert [g is None for g in gradients] == [False, True, False]
 
 
 # ---- trace -----------------------------------------------------------------------------------------

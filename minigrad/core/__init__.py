@@ -74,6 +74,15 @@ from .machine import (
     use_isa,
 )
 from .matrix import gemm, gemm_nt, gemm_nt_add, gemm_tn, gemm_tn_into, transposed
-from .sequence import SEQ, Counts, Saved, Step, sequence_backward, sequence_forward
+from .sequence import (
+    OPERANDS,
+    PARAMETERS,
+    SEQ,
+    Counts,
+    Saved,
+    Step,
+    sequence_backward,
+    sequence_forward,
+)
 from .shapes import Shape
 from .training import UPD, Arrays, Update, scalar

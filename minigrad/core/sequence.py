@@ -43,7 +43,10 @@ _BLOCKS = {
 }
 #: the gates that can have peepholes, of those cells that have a cell state
 _PEEPHOLES = {"lstm": "ifo", "lstm_coupled_input": "fo", "lstm_coupled_forget": "io"}
-_LETTERS = ("x", "W", "U", "Un", "P", "b", "c", "p_i", "p_f", "p_o", "h0", "c0")
+#: what a layer is given, by the letters of the equations, in the order of enum mg_sequence_array
+PARAMETERS = ("W", "U", "Un", "P", "b", "c", "p_i", "p_f", "p_o")
+OPERANDS = ("x", *PARAMETERS, "h0", "c0")
+_NOWHERE = [NULL] * len(OPERANDS)
 
 # Bound once, see array.py.
 _forward, _backward = lib.mg_sequence_forward, lib.mg_sequence_backward
@@ -71,7 +74,18 @@ class Counts:
 class _Plan:
     """The sizes of a call, worked out once for each combination of layouts."""
 
-    __slots__ = ("c", "cells", "form", "gates", "h", "operands", "ragged", "results", "y")
+    __slots__ = (
+        "c",
+        "cells",
+        "form",
+        "gates",
+        "h",
+        "operands",
+        "places",
+        "ragged",
+        "results",
+        "y",
+    )
 
     def __init__(
         self,
@@ -79,13 +93,13 @@ class _Plan:
         reverse: bool,
         lead: bool,
         counts: tuple[int, int, int] | None,
-        *given: Layout | None,
+        letters: tuple[str, ...],
+        given: tuple[Layout, ...],
     ) -> None:
-        of = dict(zip(_LETTERS, given))
-        x, W, U = given[:3]
-        assert x is not None and W is not None and U is not None  # noqa: PT018
+        of = dict(zip(letters, given))
+        x, W, U = of["x"], of["W"], of["U"]
         for name, a in of.items():
-            if a is not None and (a.code != W.code or a.code > F64):
+            if a.code != W.code or a.code > F64:
                 raise TypeError(
                     f"{cell}: {name} {DTYPES[a.code]} {list(a.shape)} and W {DTYPES[W.code]} "
                     f"{list(W.shape)}: one floating type is needed"
@@ -109,9 +123,9 @@ class _Plan:
         wanted: dict[str, tuple[int, ...] | None] = {
             "x": (*time, i),
             "W": (i, in_w * h),
-            "U": (p if of["P"] is not None else h, in_u * h),
+            "U": (p if "P" in of else h, in_u * h),
             "Un": (h, h) if cell.startswith("gru") else None,
-            "P": (h, p) if lstm and of["P"] is not None else None,
+            "P": (h, p) if lstm and "P" in of else None,
             "b": (in_w * h,),
             "c": (h,) if cell == "gru_after" else None,
             **{f"p_{gate}": (h,) if gate in _PEEPHOLES.get(cell, "") else None for gate in "ifo"},
@@ -120,10 +134,10 @@ class _Plan:
         }
         optional = ("b", "c", "p_i", "p_f", "p_o", "h0", "c0")
         for name, shape in wanted.items():
-            a = of[name]
-            if (a is None and (shape is None or name in optional)) or (a and a.shape == shape):
+            has: Any = of[name].shape if name in of else None
+            if has == shape or (has is None and name in optional):
                 continue
-            has, needed = "none" if a is None else list(a.shape), shape and list(shape)
+            has, needed = "none" if has is None else list(has), shape and list(shape)
             raise ValueError(f"{cell}: {name} {has}: {needed or 'none'} is needed")
         if counts is not None and reverse:
             raise ValueError(f"{cell}: with counts, sequences are given in the order of the steps")
@@ -141,8 +155,9 @@ class _Plan:
         self.cells = layout((*time, h), None, code) if lstm else None
         #: what the backward call may be given gradients of: place among dy, dhn, dcn, and layout
         self.results = [(k, a) for k, a in enumerate((self.y, self.h, self.c)) if a is not None]
-        self.operands: list[Any] = [a and layout(a.shape, None, code) for a in given]
-        self.ragged = any(a is not None and a.strides is not None for a in given)
+        self.operands = [layout(a.shape, None, code) for a in given]
+        self.places = [OPERANDS.index(name) for name in letters]
+        self.ragged = any(a.strides is not None for a in given)
 
 
 class _Plans(dict[Any, _Plan]):
@@ -167,18 +182,19 @@ class Step:
 
     __slots__ = ("c", "form", "h", "memory", "pointers")
 
-    def __init__(self, cell: str, *operands: Any) -> None:
-        layouts = (None if a is None else a.layout for a in operands)
-        key = (cell, False, False, None, *layouts)
-        plan = _plans[key]
+    def __init__(self, cell: str, letters: tuple[str, ...], operands: Sequence[Any]) -> None:
+        plan = _plans[cell, False, False, None, letters, tuple([a.layout for a in operands])]
         if plan.ragged or plan.h is not None:
             raise ValueError(f"{cell}: one step of contiguous operands is needed")
         self.form, self.h = plan.form, plan.y
         self.c: Any = plan.c
-        parameters = [None, *operands[1:10]]
-        self.pointers = ffi.new("void *[]", [NULL if a is None else a.ptr for a in parameters])
-        #: keeps their memory alive
-        self.memory = [(a.ptr, a.base) for a in parameters if a is not None]
+        self.pointers = ffi.new("void *[]", _NOWHERE)
+        for place, a in zip(plan.places, operands):
+            self.pointers[place] = a.ptr
+        #: keeps the memory of the parameters alive
+        self.memory = [
+            (a.ptr, a.base) for k, a in zip(letters, operands) if k not in ("x", "h0", "c0")
+        ]
 
     def __call__(self, x: Any, h: Any, c: Any = None) -> tuple[Any, Any]:
         """(new h, new c or None)"""
@@ -215,18 +231,8 @@ class Saved:
 
 def sequence_forward(
     cell: str,
-    x: Any,
-    W: Any,
-    U: Any,
-    Un: Any = None,
-    P: Any = None,
-    b: Any = None,
-    c: Any = None,
-    p_i: Any = None,
-    p_f: Any = None,
-    p_o: Any = None,
-    h0: Any = None,
-    c0: Any = None,
+    letters: tuple[str, ...],
+    operands: Sequence[Any],
     reverse: bool = False,
     lead: bool = False,
     counts: Counts | None = None,
@@ -234,60 +240,33 @@ def sequence_forward(
 ) -> tuple[tuple[Any, ...], Saved | None]:
     """((y, hn[, cn]), what is saved, if asked for); one step, x [N, I]: (y[, cn]).
 
-    `SEQ` lists the cells.  No h0, no c0: zeros.  reverse: the last step comes first; sequences with
-    `counts` go forward.  lead: states are [1, N, P] and [1, N, H].
+    `SEQ` lists the cells; `letters` are those of the operands, some of `OPERANDS` in their order.  No
+    h0, no c0: zeros.  reverse: the last step comes first; sequences with `counts` go forward.  lead:
+    states are [1, N, P] and [1, N, H].
     """
-    plan = _plans[
-        cell,
-        reverse,
-        lead,
-        None if counts is None else counts.shape,
-        x.layout,
-        W.layout,
-        U.layout,
-        None if Un is None else Un.layout,
-        None if P is None else P.layout,
-        None if b is None else b.layout,
-        None if c is None else c.layout,
-        None if p_i is None else p_i.layout,
-        None if p_f is None else p_f.layout,
-        None if p_o is None else p_o.layout,
-        None if h0 is None else h0.layout,
-        None if c0 is None else c0.layout,
-    ]
+    shape = None if counts is None else counts.shape
+    plan = _plans[cell, reverse, lead, shape, letters, tuple([a.layout for a in operands])]
     if plan.ragged:
-        x, W, U, Un, P, b, c, p_i, p_f, p_o, h0, c0 = (
-            None if a is None else contiguous(a)
-            for a in (x, W, U, Un, P, b, c, p_i, p_f, p_o, h0, c0)
-        )
+        operands = [contiguous(a) for a in operands]
     y = empty(plan.y)
     hn = None if plan.h is None else empty(plan.h)
     cn = None if plan.c is None else empty(plan.c)
     gates = empty(plan.gates) if save and plan.gates is not None else None
     cells = empty(plan.cells) if save and plan.cells is not None else None
-    pointers = [
-        x.ptr,
-        W.ptr,
-        U.ptr,
-        NULL if Un is None else Un.ptr,
-        NULL if P is None else P.ptr,
-        NULL if b is None else b.ptr,
-        NULL if c is None else c.ptr,
-        NULL if p_i is None else p_i.ptr,
-        NULL if p_f is None else p_f.ptr,
-        NULL if p_o is None else p_o.ptr,
-        NULL if h0 is None else h0.ptr,
-        NULL if c0 is None else c0.ptr,
+    pointers = _NOWHERE.copy()
+    for place, a in zip(plan.places, operands):
+        pointers[place] = a.ptr
+    pointers += (
         y.ptr,
         NULL if hn is None else hn.ptr,
         NULL if cn is None else cn.ptr,
         NULL if gates is None else gates.ptr,
         NULL if cells is None else cells.ptr,
-    ]
+    )
     if status := _forward(
         plan.form, _new(_FORWARD, pointers), NULL if counts is None else counts.ptr
     ):
-        check(status, cell, x, W, U)
+        check(status, cell, *operands[:3])
     results = (y,) if hn is None else (y, hn)
     if cn is not None:
         results += (cn,)
@@ -311,8 +290,12 @@ def sequence_backward(saved: Saved, gs: Sequence[Any], wanted: Sequence[bool]) -
                 f"gradient {describe(g)} of a result {DTYPES[like.code]} {list(like.shape)}"
             )
         given[k] = g.ptr if g.layout is like else contiguous(g).ptr
-    gradients: list[Any] = [empty(a) if w else None for a, w in zip(plan.operands, wanted)]
-    pointers = [*saved.pointers, *given, *[NULL if g is None else g.ptr for g in gradients]]
+    gradients: list[Any] = []
+    pointers = [*saved.pointers, *given, *_NOWHERE]
+    for place, a, w in zip(plan.places, plan.operands, wanted):
+        gradients.append(empty(a) if w else None)
+        if w:
+            pointers[lib.MG_ARG_DX + place] = gradients[-1].ptr
     counts = saved.counts
     if status := _backward(
         plan.form, _new(_BACKWARD, pointers), NULL if counts is None else counts.ptr

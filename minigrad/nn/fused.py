@@ -31,22 +31,37 @@ from ..tape import mode, no_grad, pauses
 if TYPE_CHECKING:
     from .cells.base import Cell, State
 
-_PARAMETERS = ("W", "U", "Un", "P", "b", "c", "p_i", "p_f", "p_o")
-_parameters: Any = attrgetter(*_PARAMETERS)  # of a cell
 _EQUATION = ("project", "activations", "step")  # what a kernel stands for
 
 # ---- which cells -------------------------------------------------------------------------------
 
 
-def kernel_of(cell: Cell) -> str | None:
-    """The name of the kernel that computes `cell`; None where there is none.
+class _Kernel:
+    """The kernel of a cell, and what it is given of the cell: a cell keeps it until it is changed."""
+
+    __slots__ = ("letters", "name", "parameters", "zeros")
+
+    def __init__(self, cell: Cell) -> None:
+        kind: Any = cell.__class__
+        exact, self.zeros = _facts(kind)  #: whether the initial state is
+        unchanged = exact and vars(cell).keys().isdisjoint(_EQUATION)
+        self.name = cell.kernel() if unchanged else None
+        there = [k for k in core.PARAMETERS if getattr(cell, k) is not None]
+        self.parameters: Any = attrgetter(*there)  #: the function of a cell
+        #: of the operands, by the number of states that are given
+        self.letters = [("x", *there, *states) for states in ((), ("h0",), ("h0", "c0"))]
+
+
+def _kernel(cell: Cell) -> Any:
+    """The cell's _Kernel; its name is None where there is none.
 
     A subclass that changes the equation, or a cell whose `step` was replaced, has not its parent's.
     """
-    kind: Any = cell.__class__
-    if not _facts(kind)[0] or not vars(cell).keys().isdisjoint(_EQUATION):
-        return None
-    return cell.kernel()
+    kept = vars(cell)
+    found = kept.get("kept_kernel")
+    if found is None:
+        found = kept["kept_kernel"] = _Kernel(cell)
+    return found
 
 
 @lru_cache(maxsize=256)
@@ -62,7 +77,7 @@ def checked_choice(fused: Any, cell: Cell) -> Any:
     """`fused` as Recurrent takes it: "auto", True or False; ValueError where True cannot be."""
     if fused not in ("auto", True, False):
         raise ValueError(f'fused={fused!r}: "auto", True or False')
-    if fused is True and kernel_of(cell) is None:
+    if fused is True and _kernel(cell).name is None:
         raise ValueError(
             f"fused=True: there is no kernel for {type(cell).__name__}, or for what a subclass made "
             f'of it; with fused="auto" it is unrolled step by step'
@@ -82,11 +97,13 @@ def unroll(
     which it knows more.
     """
     cell, record = layer.cell, layer.traced
-    kernel = kernel_of(cell) if layer.fused else None
-    if kernel is None or not x.layout.size or not (lengths is None or lengths.any()):
+    kernel = _kernel(cell) if layer.fused else None
+    if kernel is None or kernel.name is None:
+        return None
+    if not x.layout.size or not (lengths is None or lengths.any()):
         return None
     if state is None:
-        state = _initial(cell, x.layout.shape[1], lead)
+        state = () if kernel.zeros else _initial(cell, x.layout.shape[1], lead)
     else:
         state = (state,) if isinstance(state, Tensor) else tuple(state)
     packing, counts = None, None
@@ -94,12 +111,14 @@ def unroll(
         packing = _Packing.of(tuple(lengths.tolist()), x.layout.shape[0], layer.reverse)
         counts = packing.counts
     again = partial(_readable, layer, packing, lead)
-    run = Run(kernel, again, layer.reverse and packing is None, lead, counts, record is not None)
+    run = Run(
+        kernel.name, again, layer.reverse and packing is None, lead, counts, record is not None
+    )
     try:
         if packing is None:
-            y, *new = _call(run, cell, x, state)
+            y, *new = _call(run, kernel, cell, x, state)
         else:
-            y, *new = _call(run, cell, packing.pack(x), packing.sorted(state))
+            y, *new = _call(run, kernel, cell, packing.pack(x), packing.sorted(state))
             y, new = packing.unpack(y), packing.unsorted(new)
     except (TypeError, ValueError):
         if layer.fused is True:
@@ -113,15 +132,15 @@ def unroll(
 
 def one_step(cell: Cell, x: Tensor, state: Any) -> State | None:
     """The state after cell.step, for x [N, I]; None as above."""
-    kernel = kernel_of(cell)
-    if kernel is None or not x.layout.size:
+    kernel = _kernel(cell)
+    if kernel.name is None or not x.layout.size:
         return None
     if state is None:
-        state = _initial(cell, x.layout.shape[0])
+        state = () if kernel.zeros else _initial(cell, x.layout.shape[0])
     else:
         state = (state,) if isinstance(state, Tensor) else tuple(state)
     try:
-        new = _call(Run(kernel, partial(_readable_step, cell)), cell, x, state)
+        new = _call(Run(kernel.name, partial(_readable_step, cell)), kernel, cell, x, state)
     except (TypeError, ValueError):
         return None
     if state and pauses and not mode.recording:
@@ -137,11 +156,11 @@ class Stream:
     attribute of the cell ends it.
     """
 
-    def __init__(self, kernel: str, cell: Any, x: Tensor, state: State) -> None:
-        h, c = (*state, None)[:2]
+    def __init__(self, kernel: Any, cell: Any, x: Tensor, state: State) -> None:
         self.W, self.where, self.two = cell.W, cell.W.ptr, len(state) == 2
         self.layouts = (x.layout, *(s.layout for s in state), None)[:3]
-        self.step = core.Step(kernel, x, *_parameters(cell), h, c)
+        operands = (x, *kernel.parameters(cell), *state)
+        self.step = core.Step(kernel.name, kernel.letters[len(state)], operands)
 
     def __deepcopy__(self, memo: object) -> None:
         """A copy of the cell makes its own."""
@@ -164,36 +183,33 @@ class Stream:
 
 
 def _initial(cell: Cell, n: int, lead: bool = False) -> State:
-    """The state before the first step; () for zeros, which need not be made."""
-    kind: Any = cell.__class__
-    if _facts(kind)[1]:
-        return ()
+    """The state before the first step, where that is not zeros, which need not be made."""
     state = cell.checked(None, n)
     return tuple(reshape(s, (1, *s.shape)) for s in state) if lead else state
 
 
-def _call(run: Run, cell: Any, x: Tensor, state: State) -> State:
+def _call(run: Run, kernel: Any, cell: Any, x: Tensor, state: State) -> State:
     if state and (len(state) != len(cell.states) or not isinstance(state[-1], Tensor)):
         raise ValueError(f"{type(cell).__name__}: the state is ({', '.join(cell.states)}), tensors")
-    h0, c0 = (*state, None, None)[:2]
-    return sequence(run, x, *_parameters(cell), h0, c0)
+    run.letters = kernel.letters[len(state)]
+    return sequence(run, x, *kernel.parameters(cell), *state)
 
 
 # ---- the same by the readable layer, for derivatives of derivatives ------------------------------
 
 
-def _with(cell: Cell, parameters: Any) -> Cell:
-    """`cell` with these parameters."""
+def _with(cell: Cell, given: dict[str, Any]) -> tuple[Any, Cell, Any]:
+    """x, `cell` with these parameters, and the state, from operands by letter."""
     twin = copy.copy(cell)
-    vars(twin).update({k: p for k, p in zip(_PARAMETERS, parameters) if p is not None})
-    return twin
+    x, *state = (given.pop(name, None) for name in ("x", "h0", "c0"))
+    vars(twin).update(given)
+    return x, twin, None if state[0] is None else tuple(state[: len(cell.states)])
 
 
-def _readable(layer: Any, packing: Any, lead: bool, x: Tensor, *operands: Any) -> State:
-    *parameters, h0, c0 = operands
+def _readable(layer: Any, packing: Any, lead: bool, given: dict[str, Any]) -> State:
+    x, cell, state = _with(layer.cell, given)
     twin = copy.copy(layer)
-    vars(twin).update(cell=_with(layer.cell, parameters), traced=None)
-    state = None if h0 is None else (h0, c0)[: len(layer.cell.states)]
+    vars(twin).update(cell=cell, traced=None)
     if packing is None:
         if lead and state is not None:
             state = tuple(reshape(s, s.shape[1:]) for s in state)
@@ -206,10 +222,8 @@ def _readable(layer: Any, packing: Any, lead: bool, x: Tensor, *operands: Any) -
     return take(reshape(y, (-1, y.shape[-1])), packing.places), *state
 
 
-def _readable_step(cell: Cell, x: Tensor, *operands: Any) -> State:
-    *parameters, h0, c0 = operands
-    cell = _with(cell, parameters)
-    state = None if h0 is None else (h0, c0)[: len(cell.states)]
+def _readable_step(cell: Cell, given: dict[str, Any]) -> State:
+    x, cell, state = _with(cell, given)
     return cell.step(cell.project(x), cell.checked(state, x.shape[0]))[1]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from .. import core
-from ..autograd import Tensor, grad, op
+from ..autograd import grad, op
 from ..tape import is_grad_enabled
 from .shape import contiguous
 
@@ -19,11 +19,11 @@ Results = tuple[Any, ...]
 class Run:
     """One call: which cell, in which direction, and what C saves between forward and backward.
 
-    `readable` computes the same results from the same operands by other ops.  Nothing is saved
-    unless a gradient can be asked for, or `save` says so.
+    `readable` computes the same results by other ops, from a dict of the operands by letter.
+    Nothing is saved unless a gradient can be asked for, or `save` says so.
     """
 
-    __slots__ = ("cell", "counts", "lead", "readable", "reverse", "save", "saved")
+    __slots__ = ("cell", "counts", "lead", "letters", "readable", "reverse", "save", "saved")
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class Run:
     ) -> None:
         self.cell, self.reverse, self.lead, self.counts = cell, reverse, lead, counts
         self.readable, self.save = readable, save
+        self.letters: tuple[str, ...] = ()  #: of the operands that there are
         self.saved: core.Saved | None = None
 
     def kept(self) -> list[core.Array]:
@@ -44,57 +45,31 @@ class Run:
 
 
 @op
-def _sequence(
-    x: Tensor,
-    W: Tensor,
-    U: Tensor,
-    Un: Any,
-    P: Any,
-    b: Any,
-    c: Any,
-    p_i: Any,
-    p_f: Any,
-    p_o: Any,
-    h0: Any,
-    c0: Any,
-    run: Run,
-) -> Any:
+def _sequence(*operands: Any, run: Run) -> Any:
     """(y, hn[, cn])"""
-    how = run.reverse, run.lead, run.counts, run.save
+    return _forward(operands, run)
+
+
+def _forward(operands: Any, run: Run) -> Results:
     results, run.saved = core.sequence_forward(
-        run.cell, x, W, U, Un, P, b, c, p_i, p_f, p_o, h0, c0, *how
+        run.cell, run.letters, operands, run.reverse, run.lead, run.counts, run.save
     )
     return results
 
 
-def _rule(
-    g: Any,
-    tracked: Any,
-    x: Tensor,
-    W: Tensor,
-    U: Tensor,
-    Un: Any,
-    P: Any,
-    b: Any,
-    c: Any,
-    p_i: Any,
-    p_f: Any,
-    p_o: Any,
-    h0: Any,
-    c0: Any,
-    run: Run,
-) -> Any:
+def _rule(g: Any, tracked: Any, operands: Any, run: Run) -> Any:
     if is_grad_enabled():
-        return _readable_rule(g, tracked, (x, W, U, Un, P, b, c, p_i, p_f, p_o, h0, c0), run)
+        return _readable_rule(g, tracked, operands, run)
     assert run.saved is not None
-    return *core.sequence_backward(run.saved, g, tracked), None
+    return core.sequence_backward(run.saved, g, tracked)
 
 
 def _readable_rule(g: Any, tracked: Any, operands: Any, run: Run) -> list[Any]:
     """The gradients as results of ops: those of the readable layer."""
     # Stand-ins, where the gradient ends: an operand may have been computed from another one.
-    stand_ins: list[Any] = [None if a is None else contiguous(a) for a in operands]
-    pairs = [(y, gy) for y, gy in zip(run.readable(*stand_ins), g) if gy is not None]
+    stand_ins = [contiguous(a) for a in operands]
+    results = run.readable(dict(zip(run.letters, stand_ins)))
+    pairs = [(y, gy) for y, gy in zip(results, g) if gy is not None]
     ys, gs = zip(*pairs)
     wanted = [a for a, want in zip(stand_ins, tracked) if want]
     found = iter(grad(ys, wanted, gs, create_graph=True, allow_unused=True))
@@ -102,20 +77,20 @@ def _readable_rule(g: Any, tracked: Any, operands: Any, run: Run) -> list[Any]:
     for a, want in zip(operands, tracked):
         dx = next(found) if want else None
         gradients.append(core.zeros(a.layout) if want and dx is None else dx)
-    return [*gradients, None]
+    return gradients
 
 
 _sequence.vjp_all(_rule, fresh=True)
 
 
 def sequence(run: Run, *operands: Any) -> Results:
-    """(y, hn[, cn]) of all time steps; operands, shapes and errors: see `minigrad.core.sequence`.
+    """(y, hn[, cn]) of all time steps; `run.letters` says which operands these are.
 
-    One step, x [N, I]: (y[, cn]).
+    Shapes and errors: see `minigrad.core.sequence`.  One step, x [N, I]: (y[, cn]).
     """
     if is_grad_enabled():
         for a in operands:
-            if a is not None and a.node is not None:
+            if a.node is not None:
                 run.save = True
-                return _sequence(*operands, run)
-    return _sequence.forward(*operands, run)
+                return _sequence(*operands, run=run)
+    return _forward(operands, run)

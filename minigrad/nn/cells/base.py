@@ -135,14 +135,16 @@ class Cell(Module):
         return new if len(self.states) > 1 else new[0]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, as any module; a stream that relied on the old one ends."""
+        """Set an attribute, as any module; what relied on the old one is forgotten."""
         if name != "stream":
             self.__dict__.pop("stream", None)
+            self.__dict__.pop("kept_kernel", None)
         super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy takes over: all but the stream."""
-        return {name: value for name, value in vars(self).items() if name != "stream"}
+        """What a copy takes over: all but what is kept for this one (nn/fused.py)."""
+        kept = ("stream", "kept_kernel")
+        return {name: value for name, value in vars(self).items() if name not in kept}
 
     def extra_repr(self) -> str:
         """For repr()."""

@@ -9,7 +9,6 @@ from ...autograd import Tensor
 from ...ops.elementwise import sigmoid, tanh
 from ...ops.shape import cat, chunk, split
 from ...tape import no_grad
-from ..module import Parameter
 from .base import Cell, State
 
 _GATES = {None: "ifgo", "input": "fgo", "forget": "igo"}  # by what is coupled
@@ -187,8 +186,10 @@ class LSTMCell(Cell):
         for gate, (W, b) in weights.items():
             parts, bias = there[gate]
             wanted = (sum(p.shape[0] for p in parts), self.hidden_size)
-            if W.shape != wanted or (b is None) != (bias is None) or (
-                b is not None and b.shape != wanted[1:]
+            if (
+                W.shape != wanted
+                or (b is None) != (bias is None)
+                or (b is not None and b.shape != wanted[1:])
             ):
                 raise ValueError(
                     f"from_concat: {gate}: W {list(W.shape)}, b {b if b is None else list(b.shape)}; "
