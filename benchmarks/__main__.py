@@ -24,7 +24,7 @@ from . import (
     threads,
 )
 from .harness import FULL, QUICK, Bench
-from .recurrent import layers, long, streaming, workers
+from .recurrent import layers, long, streaming, variants, workers
 
 PARTS = {
     "gemm": gemm.run,
@@ -40,6 +40,7 @@ PARTS = {
     "recurrent.gru": partial(layers.run, cell="GRU"),
     "recurrent.rnn": partial(layers.run, cell="RNN"),
     "recurrent.adam": layers.run_adam,
+    "recurrent.variants": variants.run,
     "recurrent.char": layers.run_char,
     "recurrent.streaming": streaming.run,
     "recurrent.long": long.run,

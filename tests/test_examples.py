@@ -78,6 +78,19 @@ def test_adding_problem() -> None:
     assert loss < 0.02
 
 
+def test_lstm_variants() -> None:
+    lines = run("lstm_variants").splitlines()
+    forms = ("plain ", "peephole ", "coupled ", "coupled, peephole ")
+    weights, steps, right = zip(
+        *(numbers(next(line for line in lines if line.startswith(form))) for form in forms)
+    )
+    gate, unit = 6 * (1 + 6 + 1), 6  # x, h and the bias; a peephole
+    assert weights == (4 * gate, 4 * gate + 3 * unit, 3 * gate, 3 * gate + 2 * unit)
+    assert max(steps[2:]) < 450  # coupled gates have learnt it by then ...
+    assert min(right[2:]) > 90
+    assert max(steps[2:]) < min(steps[:2])  # ... and before the others
+
+
 def test_own_op() -> None:
     lines = run("own_op").splitlines()
     assert lines[:2] == ["gradcheck: True", "gradgradcheck: True"]

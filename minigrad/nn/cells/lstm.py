@@ -218,3 +218,12 @@ class LSTMCell(Cell):
         if self.peephole == "full":
             return None
         return "lstm" if self.coupled is None else f"lstm_coupled_{self.coupled}"
+
+    def extra_repr(self) -> str:
+        """For repr()."""
+        options = {"proj_size": self.proj_size or None, "coupled": self.coupled}
+        if self.peephole:
+            gates = [k for k in "ifo" if getattr(self, f"p_{k}") is not None]
+            options.update(peephole=self.peephole, peephole_gates="".join(gates))
+        told = [f", {k}={v!r}" for k, v in options.items() if v is not None]
+        return super().extra_repr() + "".join(told)
