@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from cell_table import Kind, flat, leaf, state_of, weighted
 from draw import Draw
+from oracles import valid_steps
 
 import minigrad as mg
 
@@ -45,11 +46,13 @@ class Pair:
                 dict(self.readable.named_parameters())[name].copy_(p)
         self.steps, self.n = draw.pick(1, size["steps"]), draw.choice(*SIZES[:-1])
         self.x = draw.normal(self.steps, self.n, inputs).astype(dtype)
-        self.lengths = None
+        self.lengths = self.mask = None
         if draw.flag():
             self.lengths = draw.integers(0, self.steps + 1, (self.n,))
-            outside = np.arange(self.steps)[:, None, None] >= self.lengths[:, None]
-            self.x = np.where(outside, self.x.dtype.type(np.nan), self.x)
+        if draw.flag():
+            self.mask = draw.rng.random((self.steps, self.n)) < 0.7
+        valid = valid_steps(self.x, self.lengths, self.mask)[..., None]
+        self.x = np.where(valid, self.x, self.x.dtype.type(np.nan))
         cells = self.fused.cells()
         states = [state_of(cell, self.n, draw, dtype) for cell in cells]
         self.states = [np.stack(parts) for parts in zip(*states)] if draw.flag() else []
@@ -57,7 +60,7 @@ class Pair:
     def run(self, layer: Any, count: int = 1) -> Any:
         """(outputs, {name: gradient})"""
         x, states = leaf(self.x), [leaf(s) for s in self.states]
-        results = layer(x, tuple(states) or None, self.lengths)
+        results = layer(x, tuple(states) or None, self.lengths, self.mask)
         leaves = {"x": x, **dict(zip(("h0", "c0"), states)), **dict(layer.named_parameters())}
         loss = weighted([r.double() for r in flat(results)])
         for k in range(count):

@@ -282,13 +282,21 @@ def gru(p: dict[str, Any], x: Any, state: Any, reset_after: bool = False) -> Any
     return ((1 - z) * h + z * n,)
 
 
-def unroll(step: Any, x: Any, state: Any, lengths: Any, reverse: bool = False) -> Any:
-    """(y [T, N, H], final state): sequence by sequence, each cut off at its length"""
+def valid_steps(x: Any, lengths: Any = None, mask: Any = None) -> Any:
+    """bool [T, N]: which steps of x [T, N, …] are valid"""
+    valid = np.ones(x.shape[:2], bool)
+    for t, i in np.ndindex(x.shape[:2]):
+        valid[t, i] = (lengths is None or t < lengths[i]) and (mask is None or mask[t, i])
+    return valid
+
+
+def unroll(step: Any, x: Any, state: Any, valid: Any, reverse: bool = False) -> Any:
+    """(y [T, N, H], final state): sequence by sequence, through its valid steps alone"""
     y = np.zeros((*x.shape[:2], state[0].shape[-1]), x.dtype)
     final = [s.copy() for s in state]
-    for i, length in enumerate(lengths):
+    for i in range(x.shape[1]):
         now = [s[i : i + 1] for s in state]
-        for t in range(length)[:: -1 if reverse else 1]:
+        for t in np.flatnonzero(valid[:, i])[:: -1 if reverse else 1]:
             now = step(x[t, i : i + 1], now)
             y[t, i] = now[0][0]
         for s, last in zip(final, now):
@@ -296,13 +304,13 @@ def unroll(step: Any, x: Any, state: Any, lengths: Any, reverse: bool = False) -
     return y, final
 
 
-def layers(steps: Any, x: Any, states: Any, lengths: Any, bidirectional: bool = False) -> Any:
+def layers(steps: Any, x: Any, states: Any, valid: Any, bidirectional: bool = False) -> Any:
     """(y, [final state of each cell]): cells on top of each other, two per layer if bidirectional"""
     each = 2 if bidirectional else 1
     final: list[Any] = []
     for k in range(0, len(steps), each):
         results = [
-            unroll(steps[k + d], x, states[k + d], lengths, reverse=d == 1) for d in range(each)
+            unroll(steps[k + d], x, states[k + d], valid, reverse=d == 1) for d in range(each)
         ]
         x = np.concatenate([y for y, _ in results], -1)
         final += [state for _, state in results]

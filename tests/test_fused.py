@@ -52,18 +52,19 @@ def test_fused_is_readable_with_each_instruction_set(kind: Kind, isa: str, dtype
 @pytest.mark.usefixtures("machine")
 @every_kind
 def test_many_rows(kind: Kind) -> None:
-    """Several blocks of steps (cextension/kernels/sequence.inc), with and without lengths."""
+    """Several blocks of steps (cextension/kernels/sequence.inc); with lengths, a mask, and neither."""
     core.set_num_threads(2)
-    for lengths in (None, [90, 0, 300, 17, 300, 1, 180]):
+    mask = seeded(0).rng.random((300, 7)) < 0.8
+    for which in ({}, {"lengths": [90, 0, 300, 17, 300, 1, 180]}, {"mask": mask}):
         layers = [nn.Recurrent(kind.make(3, 17), fused=fused) for fused in (True, False)]
         layers[1].load_state_dict(layers[0].state_dict())
         x, results = mg.randn(300, 7, 3, dtype="float64"), []
         for layer in layers:
-            y, state = layer(x, None, lengths)
+            y, state = layer(x, None, **which)
             loss = weighted((y, state))
             results.append((y, state, mg.grad(loss, list(layer.parameters()))))
         for a, b in zip(*map(flat, results)):
-            agree(a, b, "float64", str(lengths))
+            agree(a, b, "float64", str(which))
 
 
 @pytest.mark.usefixtures("machine")

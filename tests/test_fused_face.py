@@ -231,8 +231,9 @@ def test_the_choice() -> None:
         for layer in (nn.LSTM(3, 5, 2, fused=fused), nn.GRU(3, 5, bidirectional=True, fused=fused)):
             assert layer(mg.zeros(0, 2, 3))[0].shape[:2] == (0, 2)
             assert layer(mg.zeros(4, 0, 3))[0].shape[:2] == (4, 0)
-            y, _ = layer(mg.full((4, 2, 3), np.nan), lengths=[0, 0])
-            assert not y.detach().numpy().any()
+            for which in ({"lengths": [0, 0]}, {"mask": np.zeros((4, 2), bool)}):
+                y, _ = layer(mg.full((4, 2, 3), np.nan), **which)
+                assert not y.detach().numpy().any()
 
 
 # ---- what C is not asked ---------------------------------------------------------------------------
@@ -312,7 +313,7 @@ def test_trace(kind: Kind, data: Any) -> None:
     with mg.no_grad():
         for layer in (pair.fused, pair.readable):
             with nn.trace(layer) as record:
-                y, _ = layer(mg.from_numpy(pair.x), lengths=pair.lengths)
+                y, _ = layer(mg.from_numpy(pair.x), lengths=pair.lengths, mask=pair.mask)
             records.append(record)
             hs.append(y)
     cells = pair.fused.cells()

@@ -43,6 +43,11 @@ class Net:
         self.x = draw.normal(self.steps, self.n, self.front.input_size).astype(dtype)
         self.states = [state_of(cell, self.n, draw, dtype) for cell in self.cells]
         self.lengths = draw.integers(0, self.steps + 1, (self.n,)) if draw.flag() else None
+        self.mask = draw.rng.random((self.steps, self.n)) < 0.7 if draw.flag() else None
+
+    def valid(self) -> Any:
+        """bool [T, N]."""
+        return oracles.valid_steps(self.x, self.lengths, self.mask)
 
     def packed(self) -> list[Any]:
         """h, or h and c, [L D, N, H] each: ndarrays."""
@@ -55,17 +60,16 @@ class Net:
 @every_kind
 @given(data=st.data())
 def test_layers_are_the_equations(kind: Kind, isa: str, data: Any) -> None:
-    """What NumPy gives sequence by sequence, each cut off at its length."""
+    """What NumPy gives sequence by sequence, through its valid steps alone."""
     dtype = data.draw(st.sampled_from(["float64", "float32"]))
     net = Net(kind, data, dtype)
     given_state = net.draw.flag()
     if not given_state:
         net.states = [[0 * s for s in state] for state in net.states]
     state = tuple(map(mg.from_numpy, net.packed())) if given_state else None
-    y, final = net.front(mg.from_numpy(net.x), state, net.lengths)
-    lengths = [net.steps] * net.n if net.lengths is None else net.lengths
+    y, final = net.front(mg.from_numpy(net.x), state, net.lengths, net.mask)
     steps = [partial(kind.oracle, p) for p in net.parameters]
-    want, wanted_final = oracles.layers(steps, net.x, net.states, lengths, net.bidirectional)
+    want, wanted_final = oracles.layers(steps, net.x, net.states, net.valid(), net.bidirectional)
     assert (y.shape, y.dtype) == (want.shape, np.dtype(dtype))
     np.testing.assert_allclose(y.numpy(), want, **TOLERANCE[dtype], err_msg=isa)
     for got, parts in zip(as_tuple(final), zip(*wanted_final)):
@@ -83,7 +87,7 @@ def test_gradient(kind: Kind, data: Any) -> None:
     count = len(net.packed()) + 1
 
     def loss() -> Any:
-        return weighted(net.front(leaves[0], leaves[1:count], net.lengths))
+        return weighted(net.front(leaves[0], leaves[1:count], net.lengths, net.mask))
 
     for p, g in zip(leaves, mg.grad(loss(), leaves, allow_unused=True)):
         direction = mg.from_numpy(net.draw.normal(*p.shape))
@@ -103,7 +107,7 @@ def test_second_gradient(kind: str, data: Any) -> None:
     net = Net(KINDS[kind], data, most=2)
 
     def f(x: Any, *state: Any) -> Any:
-        return weighted(net.front(x, state, net.lengths))
+        return weighted(net.front(x, state, net.lengths, net.mask))
 
     assert mg.gradgradcheck(f, [leaf(net.x), *map(leaf, net.packed())])
 
@@ -138,30 +142,29 @@ def test_in_two_parts(kind: Kind, data: Any) -> None:
 @every_kind
 @given(data=st.data())
 def test_both_directions_mirrored(kind: Kind, data: Any) -> None:
-    """Bi(a, b) on reversed input = Bi(b, a), reversed, halves swapped."""
+    """Bi(a, b) on reversed input = Bi(b, a), reversed, halves swapped; with a mask as well."""
     net = Net(kind, data)
+    mask = net.valid()
     a, b = net.cells[0], kind.make(net.front.input_size, net.front.hidden_size)
     x, forth, back = mg.from_numpy(net.x), net.states[0], state_of(b, net.n, net.draw)
     forth, back = (tuple(map(mg.from_numpy, s)) for s in (forth, back))
-    y, states = nn.Bidirectional(a, b)(x, (forth, back))
-    z, mirrored = nn.Bidirectional(b, a)(mg.flip(x, 0), (back, forth))
+    y, states = nn.Bidirectional(a, b)(x, (forth, back), mask=mask)
+    z, mirrored = nn.Bidirectional(b, a)(mg.flip(x, 0), (back, forth), mask=mask[::-1])
     ahead, behind = mg.flip(z, 0).chunk(2, -1)
     same((y, states), (mg.cat([behind, ahead], -1), mirrored[::-1]))
 
 
 @every_kind
 @given(data=st.data())
-def test_padding_changes_nothing(kind: Kind, data: Any) -> None:
-    """Neither outputs, states nor any gradient depend on what is beyond `lengths`, even NaN."""
+def test_what_is_not_valid_changes_nothing(kind: Kind, data: Any) -> None:
+    """Neither outputs, states nor any gradient depend on what x holds there, even NaN."""
     net = Net(kind, data)
-    net.lengths = net.draw.integers(0, net.steps + 1, (net.n,))
+    inside = net.valid()[..., None]
     results = []
     for value in (0.0, net.draw.choice(7.0, np.nan, np.inf)):
-        inside = np.arange(net.steps)[:, None, None] < net.lengths[:, None]
         x, state = leaf(np.where(inside, net.x, value)), tuple(map(leaf, net.packed()))
-        y, final = net.front(x, state, net.lengths)
-        for i, length in enumerate(net.lengths):
-            assert not y.detach().numpy()[length:, i].any()
+        y, final = net.front(x, state, net.lengths, net.mask)
+        assert not np.where(inside, 0, y.detach().numpy()).any()
         loss = weighted((y, final))
         loss.backward()
         leaves = [p for p in (x, *state, *net.front.parameters()) if p.grad is not None]
@@ -170,6 +173,44 @@ def test_padding_changes_nothing(kind: Kind, data: Any) -> None:
         if x.grad is not None:
             assert not np.where(inside, 0, x.grad.numpy()).any()
     same(*results, tolerance=0)
+
+
+@every_kind
+@given(data=st.data())
+def test_a_mask_is_its_steps_removed_by_hand(kind: Kind, data: Any) -> None:
+    """Each sequence alone, without the steps where its mask is False; through time, both ways, and
+    through layers.
+    """
+    net = Net(kind, data)
+    mask = net.draw.rng.random((net.steps, net.n)) < 0.6
+    x, state = leaf(net.x), tuple(map(leaf, net.packed()))
+    y, final = net.front(x, state, mask=mask)
+    ys, finals = [], []
+    for i in range(net.n):
+        at = np.flatnonzero(mask[:, i])
+        one, last = net.front(x[at, i : i + 1], tuple(s[:, i : i + 1] for s in state))
+        ys.append(one[:, 0])
+        finals.append(as_tuple(last))
+    together = [mg.cat(parts, 1) for parts in zip(*finals)] if net.n else as_tuple(final)
+    same(
+        (as_tuple(final), [y[np.flatnonzero(mask[:, i]), i] for i in range(net.n)]), (together, ys)
+    )
+    if net.n and mask.any():
+        wanted = [x, *state, *net.front.parameters()]
+        losses = weighted([y[np.flatnonzero(mask[:, i]), i] for i in range(net.n)]), weighted(ys)
+        same(*(mg.grad(loss, wanted) for loss in losses))
+
+
+@every_kind
+@given(data=st.data())
+def test_a_mask_without_holes_is_lengths(kind: Kind, data: Any) -> None:
+    """The same bits; both together: where both say so."""
+    net = Net(kind, data)
+    lengths = net.draw.integers(0, net.steps + 1, (net.n,))
+    x, inside = mg.from_numpy(net.x), np.arange(net.steps)[:, None] < lengths
+    same(net.front(x, None, lengths), net.front(x, mask=inside), tolerance=0)
+    mask = net.draw.rng.random((net.steps, net.n)) < 0.6
+    same(net.front(x, None, lengths, mask), net.front(x, mask=inside & mask), tolerance=0)
 
 
 @every_kind

@@ -141,6 +141,41 @@ def test_wrong_lengths_are_refused(lengths: Any, message: str) -> None:
         nn.GRU(3, 4)(mg.zeros(5, 2, 3), lengths=lengths)
 
 
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.ones((2, 5), bool), r"bool \[5, 2\], \[T, N\], is needed.*not bool \[2, 5\]"),
+        (np.ones((5, 2)), r"True where a step is valid, not float64 \[5, 2\]"),
+        (np.ones((5, 2), int), r"not int64 \[5, 2\]"),
+        ([True] * 5, r"not bool \[5\]"),
+        (True, r"not bool \[\]"),
+    ],
+)
+def test_wrong_masks_are_refused(mask: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        nn.GRU(3, 4)(mg.zeros(5, 2, 3), mask=mask)
+    turned = nn.GRU(3, 4, batch_first=True)
+    with pytest.raises(ValueError, match=r"bool \[2, 5\], \[N, T\], is needed.*not bool \[5, 2\]"):
+        turned(mg.zeros(2, 5, 3), mask=np.ones((5, 2), bool))
+    with pytest.raises(ValueError, match=r"bool \[5\], \[T\], is needed.*not bool \[5, 1\]"):
+        turned(mg.zeros(5, 3), mask=np.ones((5, 1), bool))
+
+
+def test_masks_come_as_lists_arrays_and_tensors() -> None:
+    """Time first, batch first, without batch."""
+    layer, turned, x = nn.GRU(3, 4), nn.GRU(3, 4, batch_first=True), mg.randn(5, 2, 3)
+    turned.load_state_dict(layer.state_dict())
+    mask = np.array([[1, 1], [0, 1], [1, 0], [0, 0], [1, 0]], bool)
+    y, h = layer(x, mask=mask)
+    for given in (mask.tolist(), mg.from_numpy(mask)):
+        same(layer(x, mask=given), (y, h), tolerance=0)
+    got, last = turned(x.transpose(0, 1), mask=mask.T)
+    same((got.transpose(0, 1), last), (y, h), tolerance=0)
+    got, last = turned(x[:, 0], mask=mask[:, 0])
+    same((got, last), (y[:, 0], h[:, 0]), 1e-6)
+    assert layer(x[:0], mask=mask[:0])[0].shape == (0, 2, 4)
+
+
 def test_lengths_come_as_lists_arrays_and_tensors() -> None:
     layer, x = nn.GRU(3, 4), mg.randn(5, 2, 3)
     want = layer(x, lengths=[3, 5])

@@ -5,9 +5,10 @@ tests/test_fused.py compares the two, outputs, states and every gradient.  A cel
 which kernel it has; that takes its parameters by the letters of the equations, as the cell's
 attributes are named.
 
-Sequences with lengths are packed: sorted, the longest first, the rows of each step behind those of
-the step before, each sequence from its own end if time runs backwards.  So there is no work for
-padding, and nothing of it is read.
+Sequences with lengths or a mask are packed: their valid steps move together, from the sequence's own
+end if time runs backwards; the sequences are sorted, the longest first, and the rows of each step come
+behind those of the step before.  So there is no work for a step that is not valid, and nothing of it
+is read.
 """
 
 from __future__ import annotations
@@ -89,9 +90,9 @@ def checked_choice(fused: Any, cell: Cell) -> Any:
 
 
 def unroll(
-    layer: Any, x: Tensor, state: Any, lengths: Any | None, lead: bool = False
+    layer: Any, x: Tensor, state: Any, valid: Any | None, lead: bool = False
 ) -> tuple[Tensor, State] | None:
-    """What layer.unroll gives for x [T, N, I]; lead: with states [1, N, H], and no lengths.
+    """What layer.unroll gives for x [T, N, I]; lead: with states [1, N, H], and all steps valid.
 
     None if that has to do it: there is no kernel, nothing to compute, or something does not fit, of
     which it knows more.
@@ -100,15 +101,15 @@ def unroll(
     kernel = _kernel(cell) if layer.fused else None
     if kernel is None or kernel.name is None:
         return None
-    if not x.layout.size or not (lengths is None or lengths.any()):
+    if not x.layout.size or not (valid is None or valid.any()):
         return None
     if state is None:
         state = () if kernel.zeros else _initial(cell, x.layout.shape[1], lead)
     else:
         state = (state,) if isinstance(state, Tensor) else tuple(state)
     packing, counts = None, None
-    if lengths is not None:
-        packing = _Packing.of(tuple(lengths.tolist()), x.layout.shape[0], layer.reverse)
+    if valid is not None:
+        packing = _Packing.of(valid.tobytes(), valid.shape, layer.reverse)
         counts = packing.counts
     again = partial(_readable, layer, packing, lead)
     run = Run(
@@ -218,7 +219,8 @@ def _readable(layer: Any, packing: Any, lead: bool, given: dict[str, Any]) -> St
     twin.reverse = False  # packed rows are in the order of the steps
     padded = scatter(x, packing.places, (packing.longest * packing.n, x.shape[-1]))
     padded = reshape(padded, (packing.longest, packing.n, x.shape[-1]))
-    y, state = twin.unroll(padded, state, packing.lengths)
+    valid = np.arange(packing.longest)[:, None] < packing.lengths
+    y, state = twin.unroll(padded, state, None if valid.all() else valid)
     return take(reshape(y, (-1, y.shape[-1])), packing.places), *state
 
 
@@ -227,33 +229,36 @@ def _readable_step(cell: Cell, given: dict[str, Any]) -> State:
     return cell.step(cell.project(x), cell.checked(state, x.shape[0]))[1]
 
 
-# ---- lengths -------------------------------------------------------------------------------------
+# ---- valid steps -----------------------------------------------------------------------------------
 
 
 class _Packing:
     """Where the valid rows of x [T, N, I] go: R of them, by step, the longest sequence first."""
 
-    def __init__(self, lengths: tuple[int, ...], steps: int, reverse: bool) -> None:
-        self.steps, self.n = steps, len(lengths)
-        order = np.argsort(-np.array(lengths), kind="stable")
-        self.lengths = np.array(lengths)[order]
+    def __init__(self, valid: Any, reverse: bool) -> None:
+        self.steps, self.n = valid.shape
+        lengths = valid.sum(0)
+        order = np.argsort(-lengths, kind="stable")
+        self.lengths = lengths[order]
         self.longest = int(self.lengths[0])
-        t, j = np.nonzero(np.arange(self.longest)[:, None] < self.lengths)
-        time = self.lengths[j] - 1 - t if reverse else t
+        k, j = np.nonzero(np.arange(self.longest)[:, None] < self.lengths)  # step, sequence
+        _, times = np.nonzero(valid.T)  # of the first sequence, of the second, …
+        first = (np.cumsum(lengths) - lengths)[order]  # where those of a sequence begin
+        time = times[first[j] + (self.lengths[j] - 1 - k if reverse else k)]
         self.order, self.back = from_numpy(order), from_numpy(np.argsort(order))  #: [N]
         self.in_order = bool((order[1:] > order[:-1]).all())
         self.rows = from_numpy(time * self.n + order[j])  #: [R], in x [T N, I]
-        self.places = from_numpy(t * self.n + j)  #: [R], where _readable puts them
-        self.counts = core.Counts(np.bincount(t).tolist(), self.n)
+        self.places = from_numpy(k * self.n + j)  #: [R], where _readable puts them
+        self.counts = core.Counts(np.bincount(k).tolist(), self.n)
 
     @staticmethod
     @lru_cache(maxsize=16)  # the layers and directions of a network ask for the same
-    def of(lengths: tuple[int, ...], steps: int, reverse: bool) -> _Packing:
-        """The packing of these sequences."""
-        return _Packing(lengths, steps, reverse)
+    def of(valid: bytes, shape: tuple[int, int], reverse: bool) -> _Packing:
+        """The packing of sequences with these valid steps, a boolean array [T, N] as bytes."""
+        return _Packing(np.frombuffer(valid, bool).reshape(shape), reverse)
 
     def sorted(self, state: Any) -> Any:
-        """[N, H] each, in the order of the lengths."""
+        """[N, H] each, the longest sequence first."""
         return state if self.in_order else tuple(take(s, self.order) for s in state)
 
     def unsorted(self, state: Any) -> Any:
@@ -267,7 +272,7 @@ class _Packing:
         return take(reshape(x, (self.steps * self.n, x.shape[2])), self.rows)
 
     def unpack(self, y: Tensor) -> Tensor:
-        """[R, H] -> [T, N, H], zeros beyond the lengths."""
+        """[R, H] -> [T, N, H], zeros where a step is not valid."""
         flat = scatter(y, self.rows, (self.steps * self.n, y.shape[1]))
         return reshape(flat, (self.steps, self.n, y.shape[1]))
 

@@ -1,12 +1,14 @@
 """Cells through time: unrolled, stacked, in both directions.
 
-All take the same call, `(x, state=None, lengths=None) -> (y, state)`, time first:
+All take the same call, `(x, state=None, lengths=None, mask=None) -> (y, state)`, time first:
 
     x [T, N, I]   y [T, N, H]   lengths: N integers, how many steps of each sequence are valid
+    mask [T, N]: True where a step is valid; it may have holes (with lengths, too: both must agree)
 
-Beyond its length a sequence yields zeros and its state stands still, so the state returned is the
-last valid one; in the reverse direction a sequence starts from its own end.  What the padding holds
-changes nothing.  State goes in and comes out; for truncated BPTT, detach it in between.
+Where a step is not valid, y is zero and the state stands still: the sequence skips it, as if it were
+not there.  So the state returned is that of the last valid step; in the reverse direction a sequence
+starts from its own end.  What x holds there changes nothing.  State goes in and comes out; for
+truncated BPTT, detach it in between.
 """
 
 from __future__ import annotations
@@ -28,19 +30,33 @@ from .containers import ModuleList
 from .module import Module
 
 
-def checked_lengths(lengths: Any, steps: int, n: int) -> Any | None:
-    """`lengths` as an integer ndarray [n], None where no sequence is shorter than `steps`."""
-    if lengths is None:
-        return None
-    values = np.asarray(lengths)
-    if values.shape != (n,) or (n and values.dtype.kind not in "iu"):
-        raise ValueError(
-            f"lengths: {n} integers are needed, one per sequence of the batch, not {values.dtype} "
-            f"{list(values.shape)}"
-        )
-    if n and not 0 <= values.min() <= values.max() <= steps:
-        raise ValueError(f"lengths: from 0 to T={steps}, not {values.min()} … {values.max()}")
-    return None if n == 0 or values.min() == steps else values
+def checked_valid(lengths: Any, mask: Any, steps: int, n: int, face: str = "TN") -> Any | None:
+    """Which steps are valid: a boolean ndarray [steps, n]; None if all are.
+
+    face: the dimensions of `mask`, in the order in which the user gives them: "TN", "NT" or "T".
+    """
+    valid = None
+    if mask is not None:
+        mask = np.asarray(mask)
+        wanted = tuple({"T": steps, "N": n}[d] for d in face)
+        if mask.shape != wanted or mask.dtype != bool:
+            raise ValueError(
+                f"mask: bool {list(wanted)}, [{', '.join(face)}], is needed, True where a step is "
+                f"valid, not {mask.dtype} {list(mask.shape)}"
+            )
+        valid = mask.T if face == "NT" else mask.reshape(steps, n)
+    if lengths is not None:
+        lengths = np.asarray(lengths)
+        if lengths.shape != (n,) or (n and lengths.dtype.kind not in "iu"):
+            raise ValueError(
+                f"lengths: {n} integers are needed, one per sequence of the batch, not "
+                f"{lengths.dtype} {list(lengths.shape)}"
+            )
+        if n and not 0 <= lengths.min() <= lengths.max() <= steps:
+            raise ValueError(f"lengths: from 0 to T={steps}, not {lengths.min()} … {lengths.max()}")
+        inside = np.arange(steps)[:, None] < lengths
+        valid = inside if valid is None else valid & inside
+    return None if valid is None or valid.all() else valid
 
 
 class Recurrent(Module):
@@ -64,28 +80,30 @@ class Recurrent(Module):
         """The width of y."""
         return self.cell.output_size
 
-    def forward(self, x: Tensor, state: Any = None, lengths: Any = None) -> tuple[Tensor, State]:
+    def forward(
+        self, x: Tensor, state: Any = None, lengths: Any = None, mask: Any = None
+    ) -> tuple[Tensor, State]:
         """x [T, N, I] -> y [T, N, H] and the final state."""
         if len(x.shape) != 3:
             raise ValueError(
                 f"Recurrent: input {list(x.shape)}: [T, N, I] is needed (time, batch, input)"
             )
-        if lengths is not None:
-            lengths = checked_lengths(lengths, *x.shape[:2])
-        result = fast.unroll(self, x, state, lengths)
+        valid = None
+        if lengths is not None or mask is not None:
+            valid = checked_valid(lengths, mask, *x.shape[:2])
+        result = fast.unroll(self, x, state, valid)
         if result is not None:
             return result
         if self.traced is not None:
-            return tracing.unroll(self, x, state, lengths)
-        return self.unroll(x, state, lengths)
+            return tracing.unroll(self, x, state, valid)
+        return self.unroll(x, state, valid)
 
-    def unroll(self, x: Tensor, state: Any, lengths: Any | None) -> tuple[Tensor, State]:
-        """The same, step by step; `lengths` as checked."""
+    def unroll(self, x: Tensor, state: Any, valid: Any | None) -> tuple[Tensor, State]:
+        """The same, step by step; `valid` as `checked_valid` gives it."""
         steps, n = x.shape[:2]
         state = self.cell.checked(state, n)
-        valid = None
-        if lengths is not None:
-            valid = np.arange(steps)[:, None, None] < lengths[:, None]
+        if valid is not None:
+            valid = valid[..., None]
             x = where(from_numpy(valid), x, 0.0)  # 0 · NaN is NaN, also in the gradient of W
         z = self.cell.project(x)
         if steps == 0:
@@ -95,9 +113,9 @@ class Recurrent(Module):
         for t in reversed(range(steps)) if self.reverse else range(steps):
             ys[t], new = self.cell.step(zs[t], state)
             if valid is not None and not valid[t].all():
-                mask = from_numpy(valid[t])
-                ys[t] = where(mask, ys[t], 0.0)
-                new = tuple(where(mask, s, old) for s, old in zip(new, state))
+                here = from_numpy(valid[t])
+                ys[t] = where(here, ys[t], 0.0)
+                new = tuple(where(here, s, old) for s, old in zip(new, state))
             state = new
         return stack(ys), state
 
@@ -119,11 +137,13 @@ class Bidirectional(Module):
         """The width of y."""
         return self.ahead.output_size + self.back.output_size
 
-    def forward(self, x: Tensor, state: Any = None, lengths: Any = None) -> tuple[Tensor, Any]:
+    def forward(
+        self, x: Tensor, state: Any = None, lengths: Any = None, mask: Any = None
+    ) -> tuple[Tensor, Any]:
         """x [T, N, I] -> y [T, N, Ha + Hb] and the pair of final states."""
         first, second = (None, None) if state is None else state
-        a, state_a = self.ahead(x, first, lengths)
-        b, state_b = self.back(x, second, lengths)
+        a, state_a = self.ahead(x, first, lengths, mask)
+        b, state_b = self.back(x, second, lengths, mask)
         return cat([a, b], -1), (state_a, state_b)
 
 
@@ -145,7 +165,9 @@ class Stack(Module):
         """The width of y: that of the topmost layer."""
         return self.layers[-1].output_size
 
-    def forward(self, x: Tensor, state: Any = None, lengths: Any = None) -> tuple[Tensor, Any]:
+    def forward(
+        self, x: Tensor, state: Any = None, lengths: Any = None, mask: Any = None
+    ) -> tuple[Tensor, Any]:
         """x [T, N, I] -> y [T, N, H of the last layer] and the tuple of final states."""
         layers = list(self.layers)
         states: Sequence[Any] = [None] * len(layers) if state is None else state
@@ -155,6 +177,6 @@ class Stack(Module):
         for i, (layer, s) in enumerate(zip(layers, states)):
             if i:
                 x = F.dropout(x, self.dropout, self.training)
-            x, after = layer(x, s, lengths)
+            x, after = layer(x, s, lengths, mask)
             new.append(after)
         return x, tuple(new)

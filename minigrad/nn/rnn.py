@@ -17,7 +17,7 @@ from ..tape import no_grad
 from . import fused as fast
 from .cells import Cell, GRUCell, LSTMCell, RNNCell
 from .module import Module
-from .recurrent import Bidirectional, Recurrent, Stack
+from .recurrent import Bidirectional, Recurrent, Stack, checked_valid
 
 
 class _Layers(Module):
@@ -57,12 +57,14 @@ class _Layers(Module):
             return [d.cell for layer in self.stack.layers for d in (layer.ahead, layer.back)]
         return [layer.cell for layer in self.stack.layers]
 
-    def forward(self, x: Tensor, state: Any = None, lengths: Any = None) -> tuple[Tensor, Any]:
+    def forward(
+        self, x: Tensor, state: Any = None, lengths: Any = None, mask: Any = None
+    ) -> tuple[Tensor, Any]:
         """x [T, N, I] (batch_first: [N, T, I]; without batch: [T, I]) -> y, state.
 
         y [T, N, D H] with D = 2 for two directions; the state is h, or (h, c), each [L D, N, H],
-        before the first step (None: zeros) and after the last.  `lengths`: see
-        minigrad.nn.recurrent.
+        before the first step (None: zeros) and after the last.  `lengths` [N] and `mask` [T, N]
+        (batch_first: [N, T]; without batch: [T]): see minigrad.nn.recurrent.
         """
         shape = x.layout.shape
         if len(shape) not in (2, 3):
@@ -74,11 +76,15 @@ class _Layers(Module):
             x = x.reshape(shape[0], 1, shape[1])
         elif self.batch_first:
             x = transpose(x, 0, 1)
-        result = None
-        if lengths is None and not (single or self.bidirectional) and self.num_layers == 1:
+        result = valid = None
+        if lengths is not None or mask is not None:
+            face = "T" if single else "NT" if self.batch_first else "TN"
+            steps, n = x.layout.shape[:2]
+            valid = checked_valid(lengths, mask, steps, n, face)
+        elif self.num_layers == 1 and not (single or self.bidirectional):
             # The usual small case: states are taken and given as they are, not copied.
             result = fast.unroll(vars(self.stack.layers)["0"], x, state, None, lead=True)
-        y, packed = result or self._through_layers(x, state, lengths, single)
+        y, packed = result or self._through_layers(x, state, valid, single)
         if single:
             y = y.reshape(y.shape[0], y.shape[2])
             packed = tuple(s.reshape(s.shape[0], s.shape[2]) for s in packed)
@@ -86,9 +92,9 @@ class _Layers(Module):
             y = transpose(y, 0, 1)
         return y, packed if len(packed) > 1 else packed[0]
 
-    def _through_layers(self, x: Tensor, state: Any, lengths: Any, single: bool) -> Any:
+    def _through_layers(self, x: Tensor, state: Any, valid: Any, single: bool) -> Any:
         """y [T, N, D H] and the tuple of states [L D, N, H]."""
-        y, new = self.stack(x, self._unpacked(state, x.shape[1], single), lengths)
+        y, new = self.stack(x, self._unpacked(state, x.shape[1], single), None, valid)
         if self.bidirectional:
             new = [s for layer in new for s in layer]
         if len(new) == 1:

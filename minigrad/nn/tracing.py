@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import numpy as np
-
 from ..autograd import Tensor
 from ..ops.create import from_numpy, zeros
 from ..ops.elementwise import where
@@ -22,8 +20,8 @@ class trace:
     The record is a list with one dict per layer and direction, in the order of the states of
     nn.LSTM.  It maps the letters of the cell's states and gates (LSTM: "h c", "i f g o"; GRU: "h",
     "r z n") to tensors [T, N, H], not tracked: states after each step, gates after their
-    nonlinearity, zeros beyond the lengths.  A cell of one's own has its states; and its gates, if it
-    says what they are (`Cell.activations`).
+    nonlinearity, zeros where a step is not valid.  A cell of one's own has its states; and its gates,
+    if it says what they are (`Cell.activations`).
 
     >>> import minigrad
     >>> from minigrad import nn
@@ -53,7 +51,7 @@ class trace:
             m.traced = before
 
 
-def unroll(layer: Any, x: Tensor, state: Any, lengths: Any | None) -> tuple[Tensor, State]:
+def unroll(layer: Any, x: Tensor, state: Any, valid: Any | None) -> tuple[Tensor, State]:
     """layer.unroll, step by step; what it computes goes to layer.traced."""
     cell: Cell = layer.cell
     rows: list[tuple[Any, ...]] = []
@@ -67,22 +65,20 @@ def unroll(layer: Any, x: Tensor, state: Any, lengths: Any | None) -> tuple[Tens
     twin, watched = copy.copy(layer), copy.copy(cell)
     vars(watched)["step"] = step
     vars(twin)["cell"] = watched
-    result = twin.unroll(x, state, lengths)
-    _fill(layer.traced, cell, rows[::-1] if layer.reverse else rows, x, lengths)
+    result = twin.unroll(x, state, valid)
+    _fill(layer.traced, cell, rows[::-1] if layer.reverse else rows, x, valid)
     return result
 
 
-def _fill(record: dict[str, Any], cell: Cell, rows: Any, x: Tensor, lengths: Any) -> None:
+def _fill(record: dict[str, Any], cell: Cell, rows: Any, x: Tensor, valid: Any) -> None:
     """Record the rows of values, one per time step."""
-    steps, n = x.shape[:2]
     record.clear()
-    valid = None
-    if lengths is not None:
-        valid = from_numpy(np.arange(steps)[:, None, None] < lengths[:, None])
     with no_grad():
         for letter, values in zip((*cell.states, *cell.gates), zip(*rows)):
             whole = stack([v.detach() for v in values])
-            record[letter] = whole if valid is None else where(valid, whole, 0.0)
+            record[letter] = (
+                whole if valid is None else where(from_numpy(valid[..., None]), whole, 0.0)
+            )
         if not rows:
             for s in cell.states:
-                record[s] = zeros(0, n, cell.state_size(s), dtype=x.dtype)
+                record[s] = zeros(0, x.shape[1], cell.state_size(s), dtype=x.dtype)
