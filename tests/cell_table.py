@@ -29,17 +29,18 @@ class Kind:
         return self.cell(inputs, hidden, dtype=dtype, **self._options(hidden))
 
     def layers(
-        self, inputs: int, hidden: int, *args: Any, dtype: Any = "float64", **more: Any
+        self, inputs: int, hidden: Any, *args: Any, dtype: Any = "float64", **more: Any
     ) -> Any:
-        """The front."""
+        """The front; hidden may be a list, one width for each layer."""
         return self.front(inputs, hidden, *args, dtype=dtype, **self._options(hidden), **more)
 
     def hidden(self, draw: Draw) -> int:
         """A hidden size from 1, or from 2 where there is a projection."""
         return draw.pick(1 + ("proj_size" in self.options), 3)
 
-    def _options(self, hidden: int) -> dict[str, Any]:
-        more = {"proj_size": hidden - 1} if "proj_size" in self.options else {}
+    def _options(self, hidden: Any) -> dict[str, Any]:
+        least = hidden if isinstance(hidden, int) else min(hidden)
+        more = {"proj_size": least - 1} if "proj_size" in self.options else {}
         return {**self.options, **more}
 
 
@@ -69,7 +70,10 @@ KINDS = {
     "gru-after-nobias": Kind(nn.GRUCell, after, nn.GRU, {**AFTER, **NO_BIAS}),
 }
 
+FUSED = {name: kind for name, kind in KINDS.items() if kind.make(2, 3).kernel() is not None}
+
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+every_fused_kind = pytest.mark.parametrize("kind", FUSED.values(), ids=FUSED)
 
 
 def parameters(cell: Any, draw: Draw) -> dict[str, Any]:

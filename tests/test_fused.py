@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cell_table import Kind, every_kind, flat, leaf, same, state_of, weighted
+from cell_table import Kind, every_fused_kind, flat, leaf, same, state_of, weighted
 from draw import Draw, seeded
 from fused_pair import Pair, agree
 from hypothesis import given
@@ -31,7 +31,7 @@ def machine() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("machine")
-@every_kind
+@every_fused_kind
 @given(data=st.data())
 def test_fused_is_readable(kind: Kind, data: Any) -> None:
     """Over cells, sizes, layers, directions, lengths, types, instruction sets and threads."""
@@ -41,7 +41,7 @@ def test_fused_is_readable(kind: Kind, data: Any) -> None:
     Pair(kind, draw, draw.choice("float64", "float32")).compare()
 
 
-@every_kind
+@every_fused_kind
 def test_fused_is_readable_with_each_instruction_set(kind: Kind, isa: str, dtype: str) -> None:
     """Larger, and always the same."""
     del isa
@@ -50,7 +50,7 @@ def test_fused_is_readable_with_each_instruction_set(kind: Kind, isa: str, dtype
 
 
 @pytest.mark.usefixtures("machine")
-@every_kind
+@every_fused_kind
 def test_many_rows(kind: Kind) -> None:
     """Several blocks of steps (cextension/kernels/sequence.inc); with lengths, a mask, and neither."""
     core.set_num_threads(2)
@@ -68,7 +68,7 @@ def test_many_rows(kind: Kind) -> None:
 
 
 @pytest.mark.usefixtures("machine")
-@every_kind
+@every_fused_kind
 @given(data=st.data())
 def test_threads_give_the_same_bits(kind: Kind, data: Any) -> None:
     pair = Pair(kind, Draw(lambda low, high: data.draw(st.integers(low, high))), steps=40)
@@ -81,7 +81,7 @@ def test_threads_give_the_same_bits(kind: Kind, data: Any) -> None:
 
 
 @pytest.mark.usefixtures("machine")
-@every_kind
+@every_fused_kind
 @pytest.mark.parametrize("sizes", [(20, 64, 256), (5, 4, 512)], ids=["rows", "columns"])
 def test_threads_give_the_same_bits_when_they_share(kind: Kind, sizes: Any) -> None:
     """Large enough to be cut: the rows of a batch, or the columns of each product."""
@@ -99,7 +99,7 @@ def test_threads_give_the_same_bits_when_they_share(kind: Kind, sizes: Any) -> N
         results.clear()
 
 
-@every_kind
+@every_fused_kind
 @pytest.mark.parametrize(
     "sizes",
     [
@@ -173,14 +173,14 @@ def test_the_states_after_no_steps_are_those_before() -> None:
         np.testing.assert_array_equal(c.ravel(), states[1])
 
 
-@every_kind
+@every_fused_kind
 def test_going_back_twice_adds_the_same_again(kind: Kind) -> None:
     pair = Pair(kind, seeded(1))
     (_, once), (_, twice) = pair.run(pair.fused), pair.run(pair.fused, count=2)
     same([2 * g for g in once.values()], list(twice.values()), tolerance=0)
 
 
-@every_kind
+@every_fused_kind
 def test_what_is_asked_for_alone(kind: Kind) -> None:
     """The gradient of one operand, or of one result, is what it is among the others."""
     cell = kind.make(3, 5)
@@ -215,7 +215,7 @@ def test_what_is_asked_for_alone(kind: Kind) -> None:
             agree(a, mg.zeros_like(a) if b is None else b, "float64", f"{name} from result {k}")
 
 
-@every_kind
+@every_fused_kind
 def test_any_memory_layout(kind: Kind) -> None:
     """Inputs, states and gradients that are not contiguous."""
     cell, draw = kind.make(3, 5), seeded(0)
@@ -235,7 +235,7 @@ def test_any_memory_layout(kind: Kind) -> None:
 # ---- second derivatives ---------------------------------------------------------------------------
 
 
-@every_kind
+@every_fused_kind
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("lengths", [None, [1, 0, 3]])
 def test_second_derivatives(kind: Kind, reverse: bool, lengths: Any) -> None:
@@ -253,7 +253,7 @@ def test_second_derivatives(kind: Kind, reverse: bool, lengths: Any) -> None:
     same(plain, recorded, 1e-11)
 
 
-@every_kind
+@every_fused_kind
 def test_second_derivatives_are_those_of_the_readable_layer(kind: Kind) -> None:
     """The fronts, whose states have a leading 1; an initial state that depends on a weight."""
     layers = [kind.layers(3, 5, fused=fused) for fused in (True, False)]

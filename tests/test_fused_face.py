@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cell_table import KINDS, Kind, as_tuple, every_kind, flat, leaf, same, state_of, weighted
+from cell_table import (
+    FUSED,
+    Kind,
+    as_tuple,
+    every_fused_kind,
+    flat,
+    leaf,
+    same,
+    state_of,
+    weighted,
+)
 from draw import Draw, seeded
 from fused_pair import Pair, agree
 from hypothesis import given
@@ -18,7 +28,7 @@ from minigrad import core, nn
 # ---- one step --------------------------------------------------------------------------------------
 
 
-@every_kind
+@every_fused_kind
 def test_step_by_step(kind: Kind) -> None:
     """A sequence, its steps one by one through the layer, and through the cell: outputs, gradients."""
     cell, draw = kind.make(3, 9), seeded(0)
@@ -48,7 +58,7 @@ def test_step_by_step(kind: Kind) -> None:
         same(results[0], other, 1e-11)
 
 
-@every_kind
+@every_fused_kind
 def test_second_derivatives_of_a_step(kind: Kind) -> None:
     cell, draw = kind.make(2, 2), seeded(0)
     operands = [leaf(draw.normal(2, 2)), *map(leaf, state_of(cell, 2, draw)), *cell.parameters()]
@@ -59,7 +69,7 @@ def test_second_derivatives_of_a_step(kind: Kind) -> None:
 # ---- memory ------------------------------------------------------------------------------------------
 
 
-@every_kind
+@every_fused_kind
 def test_nothing_is_saved_unless_a_gradient_can_be_asked_for(kind: Kind) -> None:
     cell = kind.make(8, 64, dtype="float32")
     layer, x = nn.Recurrent(cell, fused=True), mg.randn(64, 32, 8)
@@ -98,7 +108,7 @@ def test_a_weight_written_after_use_is_noticed() -> None:
         y.sum().backward()
 
 
-@every_kind
+@every_fused_kind
 @pytest.mark.parametrize("lengths", [None, [4, 2]])
 def test_a_result_written_before_backward_is_noticed(kind: Kind, lengths: Any) -> None:
     """y, which C reads again; gates and states, which a trace shows; not hn, nor a copy."""
@@ -126,7 +136,7 @@ def test_a_result_written_before_backward_is_noticed(kind: Kind, lengths: Any) -
         assert refused(lambda a: a.zero_(), letter) == held
 
 
-@every_kind
+@every_fused_kind
 def test_a_state_written_after_a_step_is_noticed(kind: Kind) -> None:
     """Of one step the state is y; backward first, and then it may be written."""
     cell, x = kind.make(3, 5), mg.randn(2, 3, dtype="float64")
@@ -304,7 +314,7 @@ def test_the_door_refuses_what_does_not_fit() -> None:
 # ---- trace -----------------------------------------------------------------------------------------
 
 
-@every_kind
+@every_fused_kind
 @given(data=st.data())
 def test_trace(kind: Kind, data: Any) -> None:
     """Fused as readable; h is the output, the final states are the last valid ones."""
@@ -367,5 +377,5 @@ def test_trace_of_a_cell_of_ones_own() -> None:
 
 
 def test_every_cell_with_a_kernel_is_tested() -> None:
-    names = {kind.make(2, 3).kernel() for kind in KINDS.values()}
+    names = {kind.make(2, 3).kernel() for kind in FUSED.values()}
     assert names == set(core.SEQ)

@@ -15,9 +15,11 @@ from .activations import (
 )
 from .cells import Cell, GRUCell, LSTMCell, RNNCell, memory_cell
 from .containers import ModuleDict, ModuleList, Sequential
+from .front import Layers
 from .layers import Dropout, Embedding, Flatten, Identity, LayerNorm, Linear
 from .losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from .module import Module, Parameter
-from .recurrent import Bidirectional, Recurrent, Stack
+from .recurrent import Recurrent
 from .rnn import GRU, LSTM, RNN
+from .stacking import Bidirectional, Stack
 from .tracing import trace

@@ -1,6 +1,7 @@
-"""Cells through time: unrolled, stacked, in both directions.
+"""A cell through time.
 
-All take the same call, `(x, state=None, lengths=None, mask=None) -> (y, state)`, time first:
+All recurrent layers take the same call, `(x, state=None, lengths=None, mask=None) -> (y, state)`, time
+first:
 
     x [T, N, I]   y [T, N, H]   lengths: N integers, how many steps of each sequence are valid
     mask [T, N]: True where a step is valid; it may have holes (with lengths, too: both must agree)
@@ -13,7 +14,6 @@ truncated BPTT, detach it in between.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,10 @@ import numpy as np
 from ..autograd import Tensor
 from ..ops.create import from_numpy, zeros
 from ..ops.elementwise import where
-from ..ops.shape import cat, stack, unbind
-from . import functional as F
+from ..ops.shape import stack, unbind
 from . import fused as fast
 from . import tracing
 from .cells.base import Cell, State
-from .containers import ModuleList
 from .module import Module
 
 
@@ -76,14 +74,35 @@ class Recurrent(Module):
         self.fused = fast.checked_choice(fused, cell)
 
     @property
+    def input_size(self) -> int:
+        """The width of x."""
+        return self.cell.input_size
+
+    @property
     def output_size(self) -> int:
         """The width of y."""
         return self.cell.output_size
 
+    def final(self, state: State) -> Any:
+        """The output of the step that ended in this state, [N, H].
+
+        That is y in the last valid step, or, if reverse, in the first one.
+        """
+        return self.cell.output(state)
+
     def forward(
-        self, x: Tensor, state: Any = None, lengths: Any = None, mask: Any = None
+        self,
+        x: Tensor,
+        state: Any = None,
+        lengths: Any = None,
+        mask: Any = None,
+        targets: Any = None,
     ) -> tuple[Tensor, State]:
-        """x [T, N, I] -> y [T, N, H] and the final state."""
+        """x [T, N, I] -> y [T, N, H] and the final state.
+
+        targets [T, N, H]: for a cell whose output is fed back, what is fed back in its place (teacher
+        forcing).
+        """
         if len(x.shape) != 3:
             raise ValueError(
                 f"Recurrent: input {list(x.shape)}: [T, N, I] is needed (time, batch, input)"
@@ -91,17 +110,24 @@ class Recurrent(Module):
         valid = None
         if lengths is not None or mask is not None:
             valid = checked_valid(lengths, mask, *x.shape[:2])
-        result = fast.unroll(self, x, state, valid)
+        result = fast.unroll(self, x, state, valid) if targets is None else None
         if result is not None:
             return result
         if self.traced is not None:
-            return tracing.unroll(self, x, state, valid)
-        return self.unroll(x, state, valid)
+            return tracing.unroll(self, x, state, valid, targets)
+        return self.unroll(x, state, valid, targets)
 
-    def unroll(self, x: Tensor, state: Any, valid: Any | None) -> tuple[Tensor, State]:
+    def unroll(
+        self, x: Tensor, state: Any, valid: Any | None, targets: Any = None
+    ) -> tuple[Tensor, State]:
         """The same, step by step; `valid` as `checked_valid` gives it."""
         steps, n = x.shape[:2]
         state = self.cell.checked(state, n)
+        if targets is not None and targets.shape != (steps, n, self.output_size):
+            raise ValueError(
+                f"targets {list(targets.shape)}: {[steps, n, self.output_size]} is needed, what each "
+                f"output should be"
+            )
         if valid is not None:
             valid = valid[..., None]
             x = where(from_numpy(valid), x, 0.0)  # 0 · NaN is NaN, also in the gradient of W
@@ -112,71 +138,11 @@ class Recurrent(Module):
         ys: list[Any] = [None] * steps
         for t in reversed(range(steps)) if self.reverse else range(steps):
             ys[t], new = self.cell.step(zs[t], state)
+            if targets is not None:
+                new = self.cell.forced(new, targets[t])
             if valid is not None and not valid[t].all():
                 here = from_numpy(valid[t])
                 ys[t] = where(here, ys[t], 0.0)
                 new = tuple(where(here, s, old) for s, old in zip(new, state))
             state = new
         return stack(ys), state
-
-
-class Bidirectional(Module):
-    """Two layers over the same sequence, one of them backwards in time; outputs side by side.
-
-    y [T, N, Ha + Hb]; the state is the pair of their states.  M. Schuster and K. Paliwal,
-    Bidirectional Recurrent Neural Networks, 1997.
-    """
-
-    def __init__(self, ahead: Cell, back: Cell, fused: Any = "auto") -> None:
-        super().__init__()
-        self.ahead = Recurrent(ahead, fused=fused)
-        self.back = Recurrent(back, reverse=True, fused=fused)
-
-    @property
-    def output_size(self) -> int:
-        """The width of y."""
-        return self.ahead.output_size + self.back.output_size
-
-    def forward(
-        self, x: Tensor, state: Any = None, lengths: Any = None, mask: Any = None
-    ) -> tuple[Tensor, Any]:
-        """x [T, N, I] -> y [T, N, Ha + Hb] and the pair of final states."""
-        first, second = (None, None) if state is None else state
-        a, state_a = self.ahead(x, first, lengths, mask)
-        b, state_b = self.back(x, second, lengths, mask)
-        return cat([a, b], -1), (state_a, state_b)
-
-
-class Stack(Module):
-    """Layers on top of each other, each reading the outputs of the one below, with dropout in between.
-
-    The state is a tuple with the state of each layer.
-    """
-
-    def __init__(self, layers: Sequence[Module], dropout: float = 0.0) -> None:
-        super().__init__()
-        if not 0 <= dropout <= 1:
-            raise ValueError(f"dropout={dropout}: a probability, from 0 to 1, is needed")
-        self.layers = ModuleList(layers)
-        self.dropout = dropout
-
-    @property
-    def output_size(self) -> int:
-        """The width of y: that of the topmost layer."""
-        return self.layers[-1].output_size
-
-    def forward(
-        self, x: Tensor, state: Any = None, lengths: Any = None, mask: Any = None
-    ) -> tuple[Tensor, Any]:
-        """x [T, N, I] -> y [T, N, H of the last layer] and the tuple of final states."""
-        layers = list(self.layers)
-        states: Sequence[Any] = [None] * len(layers) if state is None else state
-        if len(states) != len(layers):
-            raise ValueError(f"Stack: {len(states)} states for {len(layers)} layers")
-        new = []
-        for i, (layer, s) in enumerate(zip(layers, states)):
-            if i:
-                x = F.dropout(x, self.dropout, self.training)
-            x, after = layer(x, s, lengths, mask)
-            new.append(after)
-        return x, tuple(new)

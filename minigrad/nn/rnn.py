@@ -1,4 +1,4 @@
-"""RNN, LSTM and GRU with PyTorch's arguments and shapes, built of cells.
+"""RNN, LSTM and GRU with PyTorch's arguments and shapes.
 
 Two differences to PyTorch are deliberate: there is one bias per gate, as in the equations; and GRU
 is the papers' form unless reset_after=True.  `load_torch` converts a state_dict of the PyTorch
@@ -11,123 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Tensor
-from ..ops.shape import stack, transpose
 from ..tape import no_grad
-from . import fused as fast
-from .cells import Cell, GRUCell, LSTMCell, RNNCell
-from .module import Module
-from .recurrent import Bidirectional, Recurrent, Stack, checked_valid
+from .cells import GRUCell, LSTMCell, RNNCell
+from .front import Layers
 
 
-class _Layers(Module):
-    """num_layers layers of one kind of cell, in one direction or two."""
-
-    def __init__(
-        self,
-        cell: Any,
-        input_size: int,
-        num_layers: int,
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
-        fused: Any,
-    ) -> None:
-        super().__init__()
-        if num_layers < 1:
-            raise ValueError(
-                f"{type(self).__name__}: num_layers={num_layers}: at least 1 is needed"
-            )
-        self.input_size, self.num_layers = input_size, num_layers
-        self.batch_first, self.bidirectional = batch_first, bidirectional
-        layers: list[Any] = []
-        for _ in range(num_layers):
-            width = layers[-1].output_size if layers else input_size
-            layers.append(
-                Bidirectional(cell(width), cell(width), fused)
-                if bidirectional
-                else Recurrent(cell(width), fused=fused)
-            )
-        self.stack = Stack(layers, dropout)
-        self.hidden_size = self.cells()[0].hidden_size
-
-    def cells(self) -> list[Any]:
-        """The cells, layer by layer, the forward direction before the backward one."""
-        if self.bidirectional:
-            return [d.cell for layer in self.stack.layers for d in (layer.ahead, layer.back)]
-        return [layer.cell for layer in self.stack.layers]
-
-    def forward(
-        self, x: Tensor, state: Any = None, lengths: Any = None, mask: Any = None
-    ) -> tuple[Tensor, Any]:
-        """x [T, N, I] (batch_first: [N, T, I]; without batch: [T, I]) -> y, state.
-
-        y [T, N, D H] with D = 2 for two directions; the state is h, or (h, c), each [L D, N, H],
-        before the first step (None: zeros) and after the last.  `lengths` [N] and `mask` [T, N]
-        (batch_first: [N, T]; without batch: [T]): see minigrad.nn.recurrent.
-        """
-        shape = x.layout.shape
-        if len(shape) not in (2, 3):
-            raise ValueError(
-                f"{type(self).__name__}: input {list(shape)}: {self._expected()} is needed"
-            )
-        single = len(shape) == 2
-        if single:
-            x = x.reshape(shape[0], 1, shape[1])
-        elif self.batch_first:
-            x = transpose(x, 0, 1)
-        result = valid = None
-        if lengths is not None or mask is not None:
-            face = "T" if single else "NT" if self.batch_first else "TN"
-            steps, n = x.layout.shape[:2]
-            valid = checked_valid(lengths, mask, steps, n, face)
-        elif self.num_layers == 1 and not (single or self.bidirectional):
-            # The usual small case: states are taken and given as they are, not copied.
-            result = fast.unroll(vars(self.stack.layers)["0"], x, state, None, lead=True)
-        y, packed = result or self._through_layers(x, state, valid, single)
-        if single:
-            y = y.reshape(y.shape[0], y.shape[2])
-            packed = tuple(s.reshape(s.shape[0], s.shape[2]) for s in packed)
-        elif self.batch_first:
-            y = transpose(y, 0, 1)
-        return y, packed if len(packed) > 1 else packed[0]
-
-    def _through_layers(self, x: Tensor, state: Any, valid: Any, single: bool) -> Any:
-        """y [T, N, D H] and the tuple of states [L D, N, H]."""
-        y, new = self.stack(x, self._unpacked(state, x.shape[1], single), None, valid)
-        if self.bidirectional:
-            new = [s for layer in new for s in layer]
-        if len(new) == 1:
-            return y, tuple(s.reshape(1, *s.shape) for s in new[0])
-        return y, tuple(stack(parts) for parts in zip(*new))
-
-    def _expected(self) -> str:
-        return "[N, T, I] or [T, I]" if self.batch_first else "[T, N, I] or [T, I]"
-
-    def _unpacked(self, state: Any, n: int, single: bool) -> Any:
-        """The state of each layer from h [L D, N, H], or (h, c)."""
-        if state is None:
-            return None
-        states = (state,) if isinstance(state, Tensor) else tuple(state)
-        cells = self.cells()
-        names = cells[0].states
-        if len(states) != len(names):
-            raise ValueError(
-                f"{type(self).__name__}: the state is ({', '.join(names)}), not {len(states)} tensor"
-                + "s" * (len(states) != 1)
-            )
-        for s, letter in zip(states, names):
-            shape: tuple[int, ...] = (len(cells), n, cells[0].state_size(letter))
-            shape = (shape[0], shape[2]) if single else shape
-            if s.shape != shape:
-                raise ValueError(
-                    f"{type(self).__name__}: state {letter} {list(s.shape)}: {list(shape)} is needed "
-                    f"(layers x directions, {'' if single else 'batch, '}hidden)"
-                )
-        if single:
-            states = tuple(s.reshape(s.shape[0], 1, s.shape[1]) for s in states)
-        each = list(zip(*states))  # one tuple of states per cell
-        return list(zip(each[0::2], each[1::2])) if self.bidirectional else each
+class _Torch(Layers):
+    """Layers that PyTorch has as well, and whose weights can come from there."""
 
     def load_torch(self, state_dict: dict[str, Any]) -> None:
         """Take the weights of the PyTorch layer with the same arguments (GRU: reset_after=True).
@@ -177,8 +67,8 @@ class _Layers(Module):
         return result
 
 
-class RNN(_Layers):
-    """Elman layers: see `RNNCell`, also for further `options`.  The state is h.
+class RNN(_Torch):
+    """Elman layers.  The state is h.  Further options: see `Layers` and `RNNCell`.
 
     >>> import minigrad
     >>> y, h = minigrad.nn.RNN(3, 5, num_layers=2)(minigrad.zeros(7, 4, 3))
@@ -189,7 +79,7 @@ class RNN(_Layers):
     def __init__(
         self,
         input_size: int,
-        hidden_size: int,
+        hidden_size: Any,
         num_layers: int = 1,
         nonlinearity: str = "tanh",
         bias: bool = True,
@@ -200,14 +90,24 @@ class RNN(_Layers):
         fused: Any = "auto",
         **options: Any,
     ) -> None:
-        def cell(width: int) -> Cell:
-            return RNNCell(width, hidden_size, bias, nonlinearity, dtype, **options)
+        super().__init__(
+            RNNCell,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first,
+            dropout,
+            bidirectional,
+            fused,
+            bias=bias,
+            nonlinearity=nonlinearity,
+            dtype=dtype,
+            **options,
+        )
 
-        super().__init__(cell, input_size, num_layers, batch_first, dropout, bidirectional, fused)
 
-
-class LSTM(_Layers):
-    """LSTM layers: see `LSTMCell`, also for further `options`.  The state is (h, c).
+class LSTM(_Torch):
+    """LSTM layers.  The state is (h, c).  Further options: see `Layers` and `LSTMCell`.
 
     >>> import minigrad
     >>> y, (h, c) = minigrad.nn.LSTM(3, 5, bidirectional=True)(minigrad.zeros(7, 4, 3))
@@ -218,7 +118,7 @@ class LSTM(_Layers):
     def __init__(
         self,
         input_size: int,
-        hidden_size: int,
+        hidden_size: Any,
         num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
@@ -229,14 +129,24 @@ class LSTM(_Layers):
         fused: Any = "auto",
         **options: Any,
     ) -> None:
-        def cell(width: int) -> Cell:
-            return LSTMCell(width, hidden_size, bias, proj_size, dtype, **options)
+        super().__init__(
+            LSTMCell,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first,
+            dropout,
+            bidirectional,
+            fused,
+            bias=bias,
+            proj_size=proj_size,
+            dtype=dtype,
+            **options,
+        )
 
-        super().__init__(cell, input_size, num_layers, batch_first, dropout, bidirectional, fused)
 
-
-class GRU(_Layers):
-    """GRU layers: see `GRUCell`, also for reset_after and further `options`.  The state is h.
+class GRU(_Torch):
+    """GRU layers.  The state is h.  reset_after and further options: see `Layers` and `GRUCell`.
 
     >>> import minigrad
     >>> y, h = minigrad.nn.GRU(3, 5, batch_first=True)(minigrad.zeros(4, 7, 3))
@@ -247,7 +157,7 @@ class GRU(_Layers):
     def __init__(
         self,
         input_size: int,
-        hidden_size: int,
+        hidden_size: Any,
         num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
@@ -258,10 +168,20 @@ class GRU(_Layers):
         fused: Any = "auto",
         **options: Any,
     ) -> None:
-        def cell(width: int) -> Cell:
-            return GRUCell(width, hidden_size, bias, reset_after, dtype, **options)
-
-        super().__init__(cell, input_size, num_layers, batch_first, dropout, bidirectional, fused)
+        super().__init__(
+            GRUCell,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first,
+            dropout,
+            bidirectional,
+            fused,
+            bias=bias,
+            reset_after=reset_after,
+            dtype=dtype,
+            **options,
+        )
 
     def _from_torch(self, cell: Any, w: dict[str, Any]) -> dict[str, Any]:
         size = cell.hidden_size

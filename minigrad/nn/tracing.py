@@ -51,7 +51,9 @@ class trace:
             m.traced = before
 
 
-def unroll(layer: Any, x: Tensor, state: Any, valid: Any | None) -> tuple[Tensor, State]:
+def unroll(
+    layer: Any, x: Tensor, state: Any, valid: Any | None, targets: Any = None
+) -> tuple[Tensor, State]:
     """layer.unroll, step by step; what it computes goes to layer.traced."""
     cell: Cell = layer.cell
     rows: list[tuple[Any, ...]] = []
@@ -65,7 +67,7 @@ def unroll(layer: Any, x: Tensor, state: Any, valid: Any | None) -> tuple[Tensor
     twin, watched = copy.copy(layer), copy.copy(cell)
     vars(watched)["step"] = step
     vars(twin)["cell"] = watched
-    result = twin.unroll(x, state, valid)
+    result = twin.unroll(x, state, valid, targets)
     _fill(layer.traced, cell, rows[::-1] if layer.reverse else rows, x, valid)
     return result
 

@@ -87,6 +87,17 @@ class Cell(Module):
         """What the gates are in this step, in the order of `gates`, for `trace`; () if not told."""
         return ()
 
+    def output(self, state: State) -> Tensor:
+        """The output of the step that gave this state: the first of the states.
+
+        A cell whose output is something else says what.
+        """
+        return state[0]
+
+    def forced(self, state: State, target: Tensor) -> State:  # noqa: ARG002
+        """The state with `target` in place of the output that is fed back: teacher forcing."""
+        raise ValueError(f"targets: {type(self).__name__} does not feed back its output")
+
     def kernel(self) -> str | None:
         """The name of the kernel that computes this cell for whole sequences (see nn/fused.py)."""
         return None
