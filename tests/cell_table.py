@@ -23,16 +23,18 @@ class Kind:
     oracle: Any
     front: Any  #: the layers of such cells
     options: dict[str, Any] = field(default_factory=dict)
+    output: Any = oracles.first  #: the oracle's output from its state
 
     def make(self, inputs: int, hidden: int, dtype: Any = "float64") -> Any:
-        """A cell.  A projection is by one narrower than the cell."""
+        """A cell.  A projection is by one narrower than the cell, an output by one wider."""
         return self.cell(inputs, hidden, dtype=dtype, **self._options(hidden))
 
     def layers(
-        self, inputs: int, hidden: Any, *args: Any, dtype: Any = "float64", **more: Any
+        self, inputs: int, hidden: Any, count: int = 1, dtype: Any = "float64", **more: Any
     ) -> Any:
         """The front; hidden may be a list, one width for each layer."""
-        return self.front(inputs, hidden, *args, dtype=dtype, **self._options(hidden), **more)
+        more = {**self._options(hidden), **more}
+        return self.front(inputs, hidden, num_layers=count, dtype=dtype, **more)
 
     def hidden(self, draw: Draw) -> int:
         """A hidden size from 1, or from 2 where there is a projection."""
@@ -40,7 +42,8 @@ class Kind:
 
     def _options(self, hidden: Any) -> dict[str, Any]:
         least = hidden if isinstance(hidden, int) else min(hidden)
-        more = {"proj_size": least - 1} if "proj_size" in self.options else {}
+        widths = {"proj_size": least - 1, "output_size": least + 1}
+        more = {name: widths[name] for name in widths if name in self.options}
         return {**self.options, **more}
 
 
@@ -56,6 +59,21 @@ KINDS = {
     "rnn": Kind(nn.RNNCell, oracles.elman, nn.RNN),
     "rnn-relu": Kind(nn.RNNCell, partial(oracles.elman, f=oracles.relu), nn.RNN, RELU),
     "rnn-nobias": Kind(nn.RNNCell, oracles.elman, nn.RNN, NO_BIAS),
+    "rnn-function": Kind(
+        nn.RNNCell, partial(oracles.elman, f=np.sin), nn.RNN, {"nonlinearity": mg.sin}
+    ),
+    "preactivation": Kind(
+        nn.PreactivationRNNCell,
+        oracles.preactivation,
+        partial(nn.Layers, nn.PreactivationRNNCell),
+        output=lambda state: np.tanh(state[0]),
+    ),
+    "jordan": Kind(
+        nn.JordanCell,
+        partial(oracles.jordan, g=oracles.softmax),
+        nn.JordanRNN,
+        {"output_size": 1, "output": "softmax"},
+    ),
     "lstm": Kind(nn.LSTMCell, oracles.lstm, nn.LSTM),
     "lstm-nobias": Kind(nn.LSTMCell, oracles.lstm, nn.LSTM, NO_BIAS),
     "lstm-proj": Kind(nn.LSTMCell, oracles.lstm, nn.LSTM, {"proj_size": 1}),

@@ -248,6 +248,21 @@ def lstm(p: dict[str, Any], x: Any, state: Any, coupled: str | None = None) -> A
 
     i and f also see c, o sees c', where there are p_i, p_f, p_o: vectors or matrices.
     """
+def preactivation(p: dict[str, Any], x: Any, state: Any, f: Any = np.tanh) -> Any:
+    """h' = f(h) U + x W + b; the output is f(h')"""
+    (h,) = state
+    return (f(h) @ p["U"] + x @ p["W"] + p.get("b", 0),)
+
+
+def jordan(p: dict[str, Any], x: Any, state: Any, f: Any = np.tanh, g: Any = lambda a: a) -> Any:
+    """h = f(x W + y U + b); y' = g(h V + c)"""
+    (y,) = state
+    h = f(x @ p["W"] + y @ p["U"] + p.get("b", 0))
+    return (g(h @ p["V"] + p.get("c", 0)),)
+
+
+def lstm(p: dict[str, Any], x: Any, state: Any) -> Any:
+    """i, f, o = σ(…), g = tanh(…); c' = f c + i g; h' = o tanh c', times P where there is one"""
     h, c = state
     gates = {"input": "fgo", "forget": "igo", None: "ifgo"}[coupled]
     z = {}
@@ -290,7 +305,14 @@ def valid_steps(x: Any, lengths: Any = None, mask: Any = None) -> Any:
     return valid
 
 
-def unroll(step: Any, x: Any, state: Any, valid: Any, reverse: bool = False) -> Any:
+def first(state: Any) -> Any:
+    """The output of most cells: the first of their states"""
+    return state[0]
+
+
+def unroll(
+    step: Any, x: Any, state: Any, valid: Any, reverse: bool = False, output: Any = first
+) -> Any:
     """(y [T, N, H], final state): sequence by sequence, through its valid steps alone"""
     y = np.zeros((*x.shape[:2], state[0].shape[-1]), x.dtype)
     final = [s.copy() for s in state]
@@ -298,19 +320,21 @@ def unroll(step: Any, x: Any, state: Any, valid: Any, reverse: bool = False) -> 
         now = [s[i : i + 1] for s in state]
         for t in np.flatnonzero(valid[:, i])[:: -1 if reverse else 1]:
             now = step(x[t, i : i + 1], now)
-            y[t, i] = now[0][0]
+            y[t, i] = output(now)[0]
         for s, last in zip(final, now):
             s[i] = last[0]
     return y, final
 
 
-def layers(steps: Any, x: Any, states: Any, valid: Any, bidirectional: bool = False) -> Any:
+def layers(
+    steps: Any, x: Any, states: Any, valid: Any, bidirectional: bool = False, output: Any = first
+) -> Any:
     """(y, [final state of each cell]): cells on top of each other, two per layer if bidirectional"""
     each = 2 if bidirectional else 1
     final: list[Any] = []
     for k in range(0, len(steps), each):
         results = [
-            unroll(steps[k + d], x, states[k + d], valid, reverse=d == 1) for d in range(each)
+            unroll(steps[k + d], x, states[k + d], valid, d == 1, output) for d in range(each)
         ]
         x = np.concatenate([y for y, _ in results], -1)
         final += [state for _, state in results]

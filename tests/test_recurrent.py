@@ -69,7 +69,9 @@ def test_layers_are_the_equations(kind: Kind, isa: str, data: Any) -> None:
     state = tuple(map(mg.from_numpy, net.packed())) if given_state else None
     y, final = net.front(mg.from_numpy(net.x), state, net.lengths, net.mask)
     steps = [partial(kind.oracle, p) for p in net.parameters]
-    want, wanted_final = oracles.layers(steps, net.x, net.states, net.valid(), net.bidirectional)
+    want, wanted_final = oracles.layers(
+        steps, net.x, net.states, net.valid(), net.bidirectional, kind.output
+    )
     assert (y.shape, y.dtype) == (want.shape, np.dtype(dtype))
     np.testing.assert_allclose(y.numpy(), want, **TOLERANCE[dtype], err_msg=isa)
     for got, parts in zip(as_tuple(final), zip(*wanted_final)):

@@ -14,12 +14,13 @@ from .activations import (
     Tanh,
 )
 from .cells import Cell, GRUCell, LSTMCell, RNNCell, memory_cell
+from .cells import Cell, GRUCell, JordanCell, LSTMCell, PreactivationRNNCell, RNNCell
 from .containers import ModuleDict, ModuleList, Sequential
 from .front import Layers
 from .layers import Dropout, Embedding, Flatten, Identity, LayerNorm, Linear
 from .losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from .module import Module, Parameter
 from .recurrent import Recurrent
-from .rnn import GRU, LSTM, RNN
+from .rnn import GRU, LSTM, RNN, JordanRNN
 from .stacking import Bidirectional, Stack
 from .tracing import trace

@@ -1,4 +1,4 @@
-"""RNN, LSTM and GRU with PyTorch's arguments and shapes.
+"""RNN, LSTM and GRU, and the Jordan network, with PyTorch's arguments and shapes.
 
 Two differences to PyTorch are deliberate: there is one bias per gate, as in the equations; and GRU
 is the papers' form unless reset_after=True.  `load_torch` converts a state_dict of the PyTorch
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..tape import no_grad
-from .cells import GRUCell, LSTMCell, RNNCell
+from .cells import GRUCell, JordanCell, LSTMCell, RNNCell
 from .front import Layers
 
 
@@ -81,7 +81,7 @@ class RNN(_Torch):
         input_size: int,
         hidden_size: Any,
         num_layers: int = 1,
-        nonlinearity: str = "tanh",
+        nonlinearity: Any = "tanh",
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
@@ -202,3 +202,49 @@ class GRU(_Torch):
             result["b"] = first + np.where(np.arange(3 * size) < 2 * size, second, 0)
             result["c"] = second[2 * size :]
         return result
+
+
+class JordanRNN(Layers):
+    """A Jordan network: see `JordanCell`.  The state is y, the output that is fed back.
+
+    Called with `targets` (of y's shape), it is taught: the target of the step before is fed back;
+    without, it runs freely on its own outputs.  With several layers each feeds back its own output,
+    and the targets are for the topmost one.  Further options: see `Layers`.
+
+    >>> import minigrad
+    >>> layer = minigrad.nn.JordanRNN(3, 5, 2, output="sigmoid")
+    >>> y, last = layer(minigrad.zeros(7, 4, 3), targets=minigrad.ones(7, 4, 2))
+    >>> y.shape, last.shape
+    ((7, 4, 2), (1, 4, 2))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: Any,
+        output_size: int,
+        num_layers: int = 1,
+        nonlinearity: Any = "tanh",
+        output: Any = "identity",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dtype: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            JordanCell,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first,
+            dropout,
+            bidirectional,
+            output_size=output_size,
+            nonlinearity=nonlinearity,
+            output=output,
+            bias=bias,
+            dtype=dtype,
+            **options,
+        )

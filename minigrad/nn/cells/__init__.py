@@ -1,9 +1,18 @@
 """Recurrent cells: each file is one equation."""
 
 from .base import Cell
-from .elman import RNNCell
+from .elman import PreactivationRNNCell, RNNCell
 from .gru import GRUCell
+from .jordan import JordanCell
 from .lstm import LSTMCell
 from .memory import memory_cell
 
-__all__ = ["Cell", "GRUCell", "LSTMCell", "RNNCell", "memory_cell"]
+__all__ = [
+    "Cell",
+    "GRUCell",
+    "JordanCell",
+    "LSTMCell",
+    "PreactivationRNNCell",
+    "RNNCell",
+    "memory_cell",
+]

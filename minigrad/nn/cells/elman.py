@@ -1,4 +1,4 @@
-"""The Elman network, or simple recurrent network."""
+"""The Elman network, or simple recurrent network, in its two forms."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from .base import Cell, State
 
 
 class RNNCell(Cell):
-    """h' = tanh(x W + h U + b), or relu in place of tanh.
+    """h' = f(x W + h U + b), f = tanh or relu, or any function that you give.
 
-    J. Elman, Finding Structure in Time, 1990.  x [N, I], h [N, H] -> h' [N, H].
+    nonlinearity: "tanh", "relu", or a function of tensors, which has no kernel.  J. Elman, Finding
+    Structure in Time, 1990.  x [N, I], h [N, H] -> h' [N, H].
 
     >>> import minigrad
     >>> cell = minigrad.nn.RNNCell(3, 5)
     >>> cell(minigrad.zeros(2, 3)).shape
     (2, 5)
+    >>> cell = minigrad.nn.RNNCell(3, 5, nonlinearity=minigrad.sin)
     """
 
     gates, states = "h", "h"
@@ -27,21 +29,56 @@ class RNNCell(Cell):
         input_size: int,
         hidden_size: int,
         bias: bool = True,
-        nonlinearity: str = "tanh",
+        nonlinearity: Any = "tanh",
         dtype: Any = None,
     ) -> None:
         super().__init__(input_size, hidden_size, bias, dtype)
-        if nonlinearity not in ("tanh", "relu"):
-            raise ValueError(f"RNNCell: nonlinearity={nonlinearity!r}: 'tanh' or 'relu'")
+        if nonlinearity not in ("tanh", "relu") and not callable(nonlinearity):
+            raise ValueError(
+                f"{type(self).__name__}: nonlinearity={nonlinearity!r}: 'tanh' or 'relu', or a function"
+            )
         self.nonlinearity = nonlinearity
+
+    def f(self, a: Tensor) -> Any:
+        """The nonlinearity."""
+        if callable(self.nonlinearity):
+            return self.nonlinearity(a)
+        return tanh(a) if self.nonlinearity == "tanh" else relu(a)
 
     def step(self, z: Tensor, state: State) -> tuple[Tensor, State]:
         """h' from z = x W + b."""
         (h,) = state
-        f = tanh if self.nonlinearity == "tanh" else relu
-        h = f(z + h @ self.U)
+        h = self.f(z + h @ self.U)
         return h, (h,)
 
-    def kernel(self) -> str:
+    def kernel(self) -> str | None:
         """See nn/fused.py."""
-        return f"rnn_{self.nonlinearity}"
+        return None if callable(self.nonlinearity) else f"rnn_{self.nonlinearity}"
+
+
+class PreactivationRNNCell(RNNCell):
+    """h' = f(h) U + x W + b;  y = f(h'): the state is what goes into f.
+
+    The form in which the gradient through time is usually written down, ∂h_t/∂h_{t-1} =
+    diag(f'(h_{t-1})) U.  It is the network of `RNNCell`, seen elsewhere: equal outputs, where the other
+    one starts from f(h_0).  x [N, I], h [N, H] -> h' [N, H].  R. Pascanu, T. Mikolov and Y. Bengio, On
+    the Difficulty of Training Recurrent Neural Networks, 2013.
+
+    >>> import minigrad
+    >>> cell = minigrad.nn.PreactivationRNNCell(3, 5)
+    >>> cell(minigrad.zeros(2, 3)).shape
+    (2, 5)
+    """
+
+    def step(self, z: Tensor, state: State) -> tuple[Tensor, State]:
+        """f(h'), h' from z = x W + b."""
+        (h,) = state
+        h = z + self.f(h) @ self.U
+        return self.f(h), (h,)
+
+    def output(self, state: State) -> Any:
+        """f(h)."""
+        return self.f(state[0])
+
+    def kernel(self) -> None:
+        """There is none."""
