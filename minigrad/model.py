@@ -48,13 +48,6 @@ class CharModel(nn.Module):
         return self.linear(self.dropout(y)), state
 
 
-def detach(state: State) -> State:
-    """The state without its history: gradients stop here (truncated BPTT)."""
-    if state is None:
-        return None
-    return tuple(map(detach, state)) if isinstance(state, tuple) else state.detach()
-
-
 # ---- reading -------------------------------------------------------------------------------------
 
 

@@ -15,9 +15,9 @@ from dataclasses import asdict
 from typing import Any, Callable, NamedTuple
 
 import minigrad
-from minigrad import Tensor, no_grad, optim
+from minigrad import Tensor, nn, no_grad, optim
 from minigrad.data.text import Codes, Streams, Vocabulary
-from minigrad.model import CharModel, State, detach
+from minigrad.model import CharModel, State
 from minigrad.nn import functional as F
 from minigrad.nn.utils import clip_grad_norm_
 from minigrad.options import OptionError, Options
@@ -60,7 +60,7 @@ def train_step(
     except RuntimeError as e:
         raise DivergedError(str(e)) from e
     optimizer.step()
-    return loss.item(), norm, detach(state)
+    return loss.item(), norm, nn.detached(state)
 
 
 def evaluate(model: CharModel, streams: Streams) -> float:

@@ -23,4 +23,5 @@ from .module import Module, Parameter
 from .recurrent import Recurrent
 from .rnn import GRU, LSTM, RNN, JordanRNN
 from .stacking import Bidirectional, Stack
+from .stateful import Stateful, detached
 from .tracing import trace

@@ -8,14 +8,14 @@ if there are any.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 
 from .. import core
 from ..autograd import Tensor
-from ..ops.create import from_numpy, rand, randn
-from ..tape import written
+from ..ops.create import from_numpy, rand, randn, zeros
+from ..tape import no_grad, written
 
 
 def _fill(x: Tensor, values: Any) -> Tensor:
@@ -156,3 +156,82 @@ def orthogonal_(tensor: Tensor, gain: float = 1) -> Tensor:
     q *= np.where(np.diagonal(r) < 0, -1, 1)  # else q is not uniformly distributed
     q = q.T if rows < columns else q
     return _fill(tensor, from_numpy((gain * q).reshape(tensor.shape).astype(tensor.dtype)))
+
+
+# ---- the gates of recurrent cells ----------------------------------------------------------------
+
+
+def gates_(module: Any, **values: Any) -> Any:
+    """Fill the parameters of all recurrent cells in `module`, gate by gate; returns the module.
+
+    Each keyword is a parameter of the cells, W, U or b; its value says how each gate's own block of
+    it, [I, H], [H, H] or [H], is filled: a number; the name of a function of this module, without the
+    underscore; a function that fills a tensor [fan_out, fan_in] in place; or a dict of these by the
+    letters of the gates, which leaves the other gates as they are.  What no gate can be told from,
+    such as the projection P of an LSTM, is one block.  A matrix of its own belongs to its gate: `U`
+    includes the GRU's Un.
+
+    ValueError where no cell has the parameter or the gate.
+
+    >>> import minigrad
+    >>> from minigrad import nn
+    >>> lstm = nn.LSTM(3, 5, num_layers=2)
+    >>> _ = nn.init.gates_(lstm, U="orthogonal", W="xavier_uniform", b=0.0)
+    >>> _ = nn.init.gates_(lstm, b={"f": 1.0})
+    >>> lstm.cells()[1].b.detach()[3:12]
+    tensor([0., 0., 1., 1., 1., 1., 1., 0., 0.])
+    """
+    cells = [m for m in module.modules() if hasattr(m, "gates")]
+    for name, value in values.items():
+        found = [blocks for cell in cells if (blocks := _blocks(cell, name))]
+        if not found:
+            kinds = ", ".join(sorted({type(cell).__name__ for cell in cells})) or "no cell"
+            raise ValueError(f"gates_: no parameter {name!r} in {type(module).__name__} ({kinds})")
+        by_gate = value if isinstance(value, dict) else {"": value}
+        for letters, how in by_gate.items():
+            wanted = [b[g] for b in found for g in (letters or b) if g in b]
+            unknown = [g for g in letters if not any(g in b for b in found)]
+            if unknown:
+                known = sorted({"".join(b) or "none" for b in found})
+                raise ValueError(
+                    f"gates_: no gate {unknown[0]!r} in {name}: the gates there are {', '.join(known)}"
+                )
+            for parameter, columns in wanted:
+                _fill_block(parameter, columns, how)
+    return module
+
+
+def _blocks(cell: Any, name: str) -> dict[str, tuple[Any, slice]]:
+    """{gate: (parameter, its columns)}; the gate is "" where there is no telling."""
+    own = {g: p for g in cell.gates if isinstance(p := getattr(cell, name + g, None), Tensor)}
+    blocks: dict[str, tuple[Any, slice]] = {g: (p, slice(None)) for g, p in own.items()}
+    whole = getattr(cell, name, None)
+    if isinstance(whole, Tensor):
+        size, shared = cell.hidden_size, [g for g in cell.gates if g not in own]
+        if whole.shape[-1] == size * len(shared):
+            for k, g in enumerate(shared):
+                blocks[g] = whole, slice(k * size, (k + 1) * size)
+        else:
+            blocks[""] = whole, slice(None)
+    return blocks
+
+
+def _fill_block(parameter: Tensor, columns: slice, how: Any) -> None:
+    with no_grad():
+        block = parameter[..., columns]
+        if isinstance(how, (int, float)):
+            parameter[..., columns] = how
+            return
+        fresh = zeros(*block.shape[::-1], dtype=block.dtype)  # [fan_out, fan_in], as in Linear
+        _filler(how)(fresh)
+        parameter[..., columns] = fresh.mT if len(fresh.shape) > 1 else fresh
+
+
+def _filler(how: Any) -> Callable[[Tensor], Any]:
+    if callable(how):
+        return how
+    named = {n[:-1]: f for n, f in globals().items() if n.endswith("_") and n != "gates_"}
+    known = {n: f for n, f in named.items() if not n.startswith("_")}
+    if how not in known:
+        raise ValueError(f"gates_: {how!r}: a number, a function, or one of {', '.join(known)}")
+    return known[how]
