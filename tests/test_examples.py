@@ -101,3 +101,58 @@ def test_own_op() -> None:
     noisy, fitted = numbers(lines[-1])
     assert 0.02 < noisy < 0.06
     assert fitted < noisy / 4
+
+
+def test_elman_context() -> None:
+    lines = run("elman_context").splitlines()
+    assert numbers(lines[0]) == [0.0, 0.0]  # to the bit
+    losses = [numbers(line)[1] for line in lines if line.startswith("step")]
+    assert losses[-1] < 0.18 < 0.24 < losses[0]  # a third of the bits can be known: 2/3 of 0.25
+    first, second, xor = (numbers(line)[0] for line in lines[-3:])
+    assert min(first, second) > 0.24
+    assert xor < 0.02
+
+
+def test_mlp_defects() -> None:
+    lines = run("mlp_defects").splitlines()
+    assert "[64, 90] does not end in in_features=80" in lines[0]
+    assert "scores (9, 64)" in lines[1]
+    known, elsewhere = (numbers(line) for line in lines[2:4])
+    assert min(known) > 0.95
+    assert elsewhere[0] < 0.05
+    assert elsewhere[1] > 0.95
+    counts = [numbers(line) for line in lines[4:7]]
+    assert [c[2] for c in counts] == [counts[0][2]] * 3
+    assert counts[2][1] > 90 * counts[0][1]
+    (mlp, rnn), (shuffled, confused) = (numbers(line) for line in lines[7:])
+    assert max(mlp, shuffled) < 0.005
+    assert rnn < 0.005 < 0.02 < confused
+
+
+def test_memory_kept() -> None:
+    lines = run("memory_kept").splitlines()
+    rows = {int(row[0]): row for row in map(numbers, lines[1:-1])}
+    assert list(rows) == list(range(13))
+    first, kept, forgotten = rows[0], rows[8], rows[9]
+    assert kept[6] == first[6] > 0.6
+    assert abs(forgotten[6]) < 1e-3
+    elman, lstm = numbers(lines[-1])[-2:]
+    assert elman < 0.05
+    assert lstm > 0.999
+    assert elman == pytest.approx(kept[3] / first[3], abs=1e-5)
+
+
+def test_own_cell() -> None:
+    lines = run("own_cell").splitlines()
+    assert [line.split(":")[0] for line in lines] == ["MGU", "IndRNN", "SCRN"]
+    for line in lines:
+        assert "gradcheck True" in line
+        first, last = numbers(line)
+        assert first > 0.05
+        assert last < 0.0104 / 4  # the variance of the mean of 8 numbers is 1/96
+
+
+def test_patterns() -> None:
+    shares = {line.split(":")[0]: numbers(line)[-1] for line in run("patterns").splitlines()}
+    assert len(shares) == 5
+    assert min(shares.values()) > 0.95
