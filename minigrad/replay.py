@@ -170,7 +170,7 @@ def _check_saved(node: Node) -> None:
         raise RuntimeError(
             f"backward a second time through {name}, whose saved arrays were freed by the first: pass "
             f"retain_graph=True there; or, if a hidden state from an earlier batch is still attached "
-            f"to its graph, detach() it (truncated BPTT; nn.Stateful does that)"
+            f"to its graph, detach() it (truncated BPTT), or let nn.Stateful keep it"
         )
     arguments = node.saved[0] if node.rules.variadic else node.saved
     for a in arguments:

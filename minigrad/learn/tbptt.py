@@ -22,14 +22,8 @@ import numpy as np
 
 from ..autograd import Tensor, grad
 from ..nn.module import Module
+from ..nn.stateful import detached
 from ..ops.shape import cat
-
-
-def detached(state: Any) -> Any:
-    """The same state, nested tuples of tensors, without its history."""
-    if state is None or isinstance(state, Tensor):
-        return state if state is None else state.detach()
-    return type(state)(detached(s) for s in state)
 
 
 class tbptt:
