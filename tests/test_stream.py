@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cell_table import KINDS
+from cell_table import FUSED
 
 import minigrad
 from minigrad import nn
@@ -47,11 +47,11 @@ def close(a: list[Any], b: list[Any]) -> None:
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
 
 
-@pytest.fixture(params=list(KINDS))
+@pytest.fixture(params=list(FUSED))
 def cell(request: Any) -> Any:
     """Each cell of the library, 3 -> 5."""
     minigrad.manual_seed(0)
-    return KINDS[request.param].make(3, 5, "float32")
+    return FUSED[request.param].make(3, 5, "float32")
 
 
 def test_it_equals_the_equations(cell: Any) -> None:
