@@ -177,6 +177,19 @@ def test_masks_come_as_lists_arrays_and_tensors() -> None:
     assert layer(x[:0], mask=mask[:0])[0].shape == (0, 2, 4)
 
 
+@pytest.mark.parametrize("fused", ["auto", False])
+def test_a_mask_may_be_written_afterwards(fused: Any) -> None:
+    """As when one buffer serves for all batches: the gradient is that of what was computed."""
+    layer, x = nn.GRU(3, 4, fused=fused), mg.randn(5, 2, 3)
+    mask = np.array([[1, 1], [0, 1], [1, 0], [0, 0], [1, 0]], bool)
+    gradients = []
+    for write in (False, True):
+        y, _ = layer(x, mask=mask)
+        mask[:] |= write
+        gradients.append(mg.grad(y.sum(), list(layer.parameters())))
+    same(*gradients, tolerance=0)
+
+
 def test_lengths_come_as_lists_arrays_and_tensors() -> None:
     layer, x = nn.GRU(3, 4), mg.randn(5, 2, 3)
     want = layer(x, lengths=[3, 5])

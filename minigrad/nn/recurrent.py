@@ -35,7 +35,7 @@ def checked_valid(lengths: Any, mask: Any, steps: int, n: int, face: str = "TN")
     """
     valid = None
     if mask is not None:
-        mask = np.asarray(mask)
+        mask = np.array(mask)  # a copy: the tape keeps it, and the caller may write into theirs
         wanted = tuple({"T": steps, "N": n}[d] for d in face)
         if mask.shape != wanted or mask.dtype != bool:
             raise ValueError(

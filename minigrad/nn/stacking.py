@@ -98,9 +98,11 @@ class Stack(Module):
     "output": y is what all layers give, side by side.
     Dropout is for what a layer reads of the one below, not for these connections.
 
-    The state is a tuple with the state of each layer.  A. Graves, Generating Sequences With Recurrent
-    Neural Networks, 2013 ("input" and "output"); Y. Wu et al., Google's Neural Machine Translation
-    System, 2016 ("residual").
+    Layers of your own take the same call, and say their `input_size` and `output_size`.  The state is
+    a tuple with the state of each layer.
+
+    A. Graves, Generating Sequences With Recurrent Neural Networks, 2013 ("input" and "output"); Y. Wu
+    et al., Google's Neural Machine Translation System, 2016 ("residual").
 
     >>> import minigrad
     >>> from minigrad import nn
