@@ -34,9 +34,14 @@ class Step:
     """Forward and backward of the whole sequence, seeded with dy; x needs no gradient."""
 
     def __init__(
-        self, library: Any, case: Case, optimize: bool = False, lengths: Any = None
+        self,
+        library: Any,
+        case: Case,
+        optimize: bool = False,
+        lengths: Any = None,
+        mask: Any = None,
     ) -> None:
-        self.library, self.case, self.lengths = library, case, lengths
+        self.library, self.case, self.lengths, self.mask = library, case, lengths, mask
         self.x, self.dy = map(library.tensor, case.data())
         weights = case.weights()
         if library is minigrad:
@@ -53,10 +58,10 @@ class Step:
         """y; the gradients are in the parameters."""
         for p in self.parameters:
             p.grad = None
-        if self.lengths is None:
+        if self.library is minigrad:
+            y, _ = self.layer(self.x, lengths=self.lengths, mask=self.mask)
+        elif self.lengths is None:
             y, _ = self.layer(self.x)
-        elif self.library is minigrad:
-            y, _ = self.layer(self.x, lengths=self.lengths)
         else:
             y = self.packed()
         y.backward(self.dy)

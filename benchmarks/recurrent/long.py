@@ -88,17 +88,23 @@ def run_memory(bench: Bench) -> None:
 
 
 def run_lengths(bench: Bench) -> None:
-    """Lengths uniform in [T/10, T]: against minigrad without lengths, and torch's packed sequence."""
+    """Lengths uniform in [T/10, T]: against minigrad without lengths, and torch's packed sequence.
+
+    And against a mask with as many valid steps, anywhere.
+    """
     case = Case("LSTM", 100, 32, 64, 128)
     name = f"{case}, lengths {case.T // 10} … {case.T}"
     if not bench.wants(name):
         return
-    lengths = np.random.default_rng(2).integers(case.T // 10, case.T + 1, size=case.B)
+    rng = np.random.default_rng(2)
+    lengths = rng.integers(case.T // 10, case.T + 1, size=case.B)
+    mask = rng.permuted(np.arange(case.T)[:, None] < lengths, axis=0)
     for threads in bench.threads:
         engines.set_threads(threads)
         calls: dict[str, Any] = {
             OURS: Step(minigrad, case, lengths=lengths),
             "minigrad, padded": Step(minigrad, case),
+            "minigrad, mask": Step(minigrad, case, mask=mask),
             "torch, packed": Step(torch, case, lengths=lengths),
             "torch, padded": Step(torch, case),
         }
