@@ -243,11 +243,6 @@ def elman(p: dict[str, Any], x: Any, state: Any, f: Any = np.tanh) -> Any:
     return (f(x @ p["W"] + h @ p["U"] + p.get("b", 0)),)
 
 
-def lstm(p: dict[str, Any], x: Any, state: Any, coupled: str | None = None) -> Any:
-    """i, f, o = σ(…), g = tanh(…); c' = f c + i g; h' = o tanh c', times P where there is one
-
-    i and f also see c, o sees c', where there are p_i, p_f, p_o: vectors or matrices.
-    """
 def preactivation(p: dict[str, Any], x: Any, state: Any, f: Any = np.tanh) -> Any:
     """h' = f(h) U + x W + b; the output is f(h')"""
     (h,) = state
@@ -261,8 +256,11 @@ def jordan(p: dict[str, Any], x: Any, state: Any, f: Any = np.tanh, g: Any = lam
     return (g(h @ p["V"] + p.get("c", 0)),)
 
 
-def lstm(p: dict[str, Any], x: Any, state: Any) -> Any:
-    """i, f, o = σ(…), g = tanh(…); c' = f c + i g; h' = o tanh c', times P where there is one"""
+def lstm(p: dict[str, Any], x: Any, state: Any, coupled: str | None = None) -> Any:
+    """i, f, o = σ(…), g = tanh(…); c' = f c + i g; h' = o tanh c', times P where there is one
+
+    i and f also see c, o sees c', where there are p_i, p_f, p_o: vectors or matrices.
+    """
     h, c = state
     gates = {"input": "fgo", "forget": "igo", None: "ifgo"}[coupled]
     z = {}

@@ -13,8 +13,7 @@ from .activations import (
     Softplus,
     Tanh,
 )
-from .cells import Cell, GRUCell, LSTMCell, RNNCell, memory_cell
-from .cells import Cell, GRUCell, JordanCell, LSTMCell, PreactivationRNNCell, RNNCell
+from .cells import Cell, GRUCell, JordanCell, LSTMCell, PreactivationRNNCell, RNNCell, memory_cell
 from .containers import ModuleDict, ModuleList, Sequential
 from .front import Layers
 from .layers import Dropout, Embedding, Flatten, Identity, LayerNorm, Linear
