@@ -172,7 +172,7 @@ def _check_saved(node: Node) -> None:
             f"retain_graph=True there; or, if a hidden state from an earlier batch is still attached "
             f"to its graph, detach() it (truncated BPTT), or let nn.Stateful keep it"
         )
-    arguments = node.saved[0] if node.rules.variadic else node.saved
+    arguments = (node.saved[0] or ()) if node.rules.variadic else node.saved
     for a in arguments:
         if isinstance(a, core.Array) and tape.written_since(a, node.age):
             raise RuntimeError(

@@ -192,8 +192,7 @@ def _initial(cell: Cell, n: int, lead: bool = False) -> State:
 def _call(run: Run, kernel: Any, cell: Any, x: Tensor, state: State) -> State:
     if state and (len(state) != len(cell.states) or not isinstance(state[-1], Tensor)):
         raise ValueError(f"{type(cell).__name__}: the state is ({', '.join(cell.states)}), tensors")
-    run.letters = kernel.letters[len(state)]
-    return sequence(run, x, *kernel.parameters(cell), *state)
+    return sequence(run, kernel.letters[len(state)], x, *kernel.parameters(cell), *state)
 
 
 # ---- the same by the readable layer, for derivatives of derivatives ------------------------------

@@ -83,11 +83,12 @@ def _readable_rule(g: Any, tracked: Any, operands: Any, run: Run) -> list[Any]:
 _sequence.vjp_all(_rule, fresh=True)
 
 
-def sequence(run: Run, *operands: Any) -> Results:
-    """(y, hn[, cn]) of all time steps; `run.letters` says which operands these are.
+def sequence(run: Run, letters: tuple[str, ...], *operands: Any) -> Results:
+    """(y, hn[, cn]) of all time steps from the operands of these letters.
 
     Shapes and errors: see `minigrad.core.sequence`.  One step, x [N, I]: (y[, cn]).
     """
+    run.letters = letters
     if is_grad_enabled():
         for a in operands:
             if a.node is not None:
