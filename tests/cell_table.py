@@ -49,6 +49,8 @@ class Kind:
 
 RELU = {"nonlinearity": "relu"}
 AFTER = {"reset_after": True}
+CHO = {"convention": "cho"}
+TORCH = {"convention": "torch"}
 NO_BIAS = {"bias": False}
 PEEPHOLE = {"peephole": "diagonal"}
 after = partial(oracles.gru, reset_after=True)
@@ -85,6 +87,8 @@ KINDS = {
     "gru": Kind(nn.GRUCell, oracles.gru, nn.GRU),
     "gru-nobias": Kind(nn.GRUCell, oracles.gru, nn.GRU, NO_BIAS),
     "gru-after": Kind(nn.GRUCell, after, nn.GRU, AFTER),
+    "gru-cho": Kind(nn.GRUCell, partial(oracles.gru, keep=True), nn.GRU, CHO),
+    "gru-torch": Kind(nn.GRUCell, partial(after, keep=True), nn.GRU, TORCH),
     "gru-after-nobias": Kind(nn.GRUCell, after, nn.GRU, {**AFTER, **NO_BIAS}),
 }
 

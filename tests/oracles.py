@@ -280,8 +280,13 @@ def lstm(p: dict[str, Any], x: Any, state: Any, coupled: str | None = None) -> A
     return (h @ p["P"] if "P" in p else h), c
 
 
-def gru(p: dict[str, Any], x: Any, state: Any, reset_after: bool = False) -> Any:
-    """r, z = σ(…); h' = (1 - z) h + z n; n = tanh(x W + (r h) U + b), or tanh(x W + b + r (h U + c))"""
+def gru(
+    p: dict[str, Any], x: Any, state: Any, reset_after: bool = False, keep: bool = False
+) -> Any:
+    """r, z = σ(…); h' = (1 - z) h + z n; n = tanh(x W + (r h) U + b), or tanh(x W + b + r (h U + c))
+
+    keep: h' = z h + (1 - z) n
+    """
     (h,) = state
     W = np.split(p["W"], 3, 1)
     Ur, Uz = np.split(p["U"], 2, 1)
@@ -292,7 +297,7 @@ def gru(p: dict[str, Any], x: Any, state: Any, reset_after: bool = False) -> Any
         n = np.tanh(x @ W[2] + b[2] + r * (h @ p["Un"] + p.get("c", 0)))
     else:
         n = np.tanh(x @ W[2] + (r * h) @ p["Un"] + b[2])
-    return ((1 - z) * h + z * n,)
+    return (z * h + (1 - z) * n if keep else (1 - z) * h + z * n,)
 
 
 def valid_steps(x: Any, lengths: Any = None, mask: Any = None) -> Any:

@@ -39,7 +39,9 @@ _BLOCKS = {
     "lstm_coupled_input": (3, 3, 3),
     "lstm_coupled_forget": (3, 3, 3),
     "gru": (3, 2, 3),
+    "gru_keep": (3, 2, 3),
     "gru_after": (3, 2, 4),
+    "gru_after_keep": (3, 2, 4),
 }
 #: the gates that can have peepholes, of those cells that have a cell state
 _PEEPHOLES = {"lstm": "ifo", "lstm_coupled_input": "fo", "lstm_coupled_forget": "io"}
@@ -127,7 +129,7 @@ class _Plan:
             "Un": (h, h) if cell.startswith("gru") else None,
             "P": (h, p) if lstm and "P" in of else None,
             "b": (in_w * h,),
-            "c": (h,) if cell == "gru_after" else None,
+            "c": (h,) if cell.startswith("gru_after") else None,
             **{f"p_{gate}": (h,) if gate in _PEEPHOLES.get(cell, "") else None for gate in "ifo"},
             "h0": (*before, p),
             "c0": (*before, h) if lstm else None,

@@ -146,7 +146,7 @@ class LSTM(_Torch):
 
 
 class GRU(_Torch):
-    """GRU layers.  The state is h.  reset_after and further options: see `Layers` and `GRUCell`.
+    """GRU layers.  The state is h.  The conventions and further options: see `GRUCell` and `Layers`.
 
     >>> import minigrad
     >>> y, h = minigrad.nn.GRU(3, 5, batch_first=True)(minigrad.zeros(4, 7, 3))
@@ -163,7 +163,8 @@ class GRU(_Torch):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        reset_after: bool = False,
+        reset_after: bool | None = None,
+        convention: str = "paper",
         dtype: Any = None,
         fused: Any = "auto",
         **options: Any,
@@ -179,6 +180,7 @@ class GRU(_Torch):
             fused,
             bias=bias,
             reset_after=reset_after,
+            convention=convention,
             dtype=dtype,
             **options,
         )

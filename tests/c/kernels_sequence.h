@@ -8,10 +8,14 @@ typedef struct {
     double *a[MG_ARG_CELLS + 1]; /* operands, and what the loops give for Y, HN, CN */
 } layer;
 
-static const int64_t gates_of[] = {1, 1, 4, 3, 3, 3, 3}, blocks_of_u[] = {1, 1, 4, 3, 3, 2, 2},
-                     saved_of[] = {0, 0, 4, 3, 3, 3, 4};
+static const int64_t gates_of[] = {1, 1, 4, 3, 3, 3, 3, 3, 3},
+                     blocks_of_u[] = {1, 1, 4, 3, 3, 2, 2, 2, 2},
+                     saved_of[] = {0, 0, 4, 3, 3, 3, 3, 4, 4};
 
 static int is_lstm(int cell) { return cell >= MG_SEQ_lstm && cell < MG_SEQ_gru; }
+static int resets_after(const layer *l) {
+    return l->cell == MG_SEQ_gru_after || l->cell == MG_SEQ_gru_after_keep;
+}
 
 /* how many numbers array i of a layer has; 0: it has none */
 static int64_t numbers(const layer *l, int i) {
@@ -32,7 +36,7 @@ static int64_t numbers(const layer *l, int i) {
     case MG_ARG_B:
     case MG_ARG_DB: return G * H;
     case MG_ARG_C:
-    case MG_ARG_DC: return l->cell == MG_SEQ_gru_after ? H : 0;
+    case MG_ARG_DC: return resets_after(l) ? H : 0;
     case MG_ARG_PI:
     case MG_ARG_PF:
     case MG_ARG_PO: return l->sees[i - MG_ARG_PI] ? H : 0;
@@ -101,12 +105,16 @@ static void plain(layer *l, int reverse) {
                 } else if (is_lstm(l->cell)) {
                     new[j] = remember(l, x, h, j, c + j);
                 } else {
-                    double past = l->cell == MG_SEQ_gru ? 0 : l->a[MG_ARG_C][j];
+                    const int after = resets_after(l), cell = l->cell;
+                    double past = after ? l->a[MG_ARG_C][j] : 0;
                     for (int64_t i = 0; i < H; i++)
-                        past += (l->cell == MG_SEQ_gru ? reset[i] : 1) * h[i] * un[i * H + j];
-                    if (l->cell == MG_SEQ_gru_after) past *= reset[j];
+                        past += (after ? 1 : reset[i]) * h[i] * un[i * H + j];
+                    if (after) past *= reset[j];
                     const double u = logistic(gate(l, x, h, 1, j));
-                    new[j] = h[j] + u *(tanh(gate(l, x, NULL, 2, j) + past) - h[j]);
+                    const double candidate = tanh(gate(l, x, NULL, 2, j) + past);
+                    new[j] = cell == MG_SEQ_gru_keep || cell == MG_SEQ_gru_after_keep
+                                 ? u *h[j] + (1 - u) * candidate
+                                 : (1 - u) * h[j] + u *candidate;
                 }
             }
             for (int64_t j = 0; j < P; j++) {
