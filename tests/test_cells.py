@@ -131,21 +131,27 @@ def biased(cell: Any, **bias: float) -> Any:
     return cell
 
 
-gru_forms = pytest.mark.parametrize("reset_after", [False, True])
+gru_forms = pytest.mark.parametrize(
+    "form", [{}, {"reset_after": True}, {"convention": "cho"}, {"convention": "torch"}], ids=str
+)
+
+
+def gru(form: Any, z: float, r: float = 0.0) -> Any:
+    """A cell whose z is 1 or 0 in the words of the paper: 1 replaces the state, 0 copies it."""
+    cell = nn.GRUCell(3, 4, dtype="float64", **form)
+    return biased(cell, z=1000.0 * (2 * z - 1) * (-1 if cell.keep else 1), r=1000.0 * (2 * r - 1))
 
 
 @gru_forms
-def test_gru_without_update_copies_the_state(reset_after: bool) -> None:
-    cell = biased(nn.GRUCell(3, 4, reset_after=reset_after, dtype="float64"), z=-1000.0)
+def test_gru_without_update_copies_the_state(form: Any) -> None:
     h = mg.randn(2, 4, dtype="float64")
-    np.testing.assert_array_equal(cell(mg.randn(2, 3, dtype="float64"), h).numpy(), h.numpy())
+    np.testing.assert_array_equal(gru(form, z=0)(mg.randn(2, 3, dtype="float64"), h).numpy(), h)
 
 
 @gru_forms
-def test_gru_with_full_update_replaces_the_state(reset_after: bool) -> None:
-    """z = 1: h' is the candidate, the Elman network if r = 1 as well."""
-    cell = biased(nn.GRUCell(3, 4, reset_after=reset_after, dtype="float64"), z=1000.0, r=1000.0)
-    elman = nn.RNNCell(3, 4, dtype="float64")
+def test_gru_with_full_update_replaces_the_state(form: Any) -> None:
+    """h' is the candidate, the Elman network if r = 1 as well."""
+    cell, elman = gru(form, z=1, r=1), nn.RNNCell(3, 4, dtype="float64")
     with mg.no_grad():
         elman.W.copy_(cell.W[:, 8:])
         elman.U.copy_(cell.Un)
@@ -155,11 +161,57 @@ def test_gru_with_full_update_replaces_the_state(reset_after: bool) -> None:
 
 
 @gru_forms
-def test_gru_with_reset_ignores_the_past(reset_after: bool) -> None:
-    cell = biased(nn.GRUCell(3, 4, reset_after=reset_after, dtype="float64"), z=1000.0, r=-1000.0)
+def test_gru_with_reset_ignores_the_past(form: Any) -> None:
+    cell = gru(form, z=1, r=0)
     x = mg.randn(2, 3, dtype="float64")
     first, second = (cell(x, mg.randn(2, 4, dtype="float64")) for _ in range(2))
     np.testing.assert_allclose(first.numpy(), second.numpy(), rtol=0, atol=1e-15)
+
+
+@gru_forms
+@pytest.mark.parametrize("fused", [True, False])
+def test_gru_shows_the_z_of_its_convention(form: Any, fused: bool) -> None:
+    """The trace's r, z and n give h by the equation of the convention."""
+    layer = nn.Recurrent(nn.GRUCell(3, 4, dtype="float64", **form), fused=fused)
+    h0 = mg.randn(2, 4, dtype="float64")
+    with nn.trace(layer) as record:
+        layer(mg.randn(6, 2, 3, dtype="float64"), (h0,))
+    h, z, n = (record[0][letter].numpy() for letter in "hzn")
+    old = np.concatenate([h0.numpy()[None], h[:-1]])
+    share = 1 - z if layer.cell.keep else z
+    np.testing.assert_allclose(h, (1 - share) * old + share * n, rtol=0, atol=1e-12)
+
+
+def test_gru_weights_of_one_form_do_not_load_into_another() -> None:
+    """Even where their shapes are equal."""
+    forms = [{"convention": "cho"}, {"convention": "torch"}, {}, {"reset_after": True}]
+    for k, form in enumerate(forms):
+        for other in forms[:k]:
+            for bias in (True, False):
+                target = nn.GRUCell(3, 4, bias, **other)
+                before = {name: p.numpy().copy() for name, p in target.named_parameters()}
+                with pytest.raises(RuntimeError, match="z_keeps|resets_after"):
+                    target.load_state_dict(nn.GRUCell(3, 4, bias, **form).state_dict())
+                for name, p in target.named_parameters():
+                    np.testing.assert_array_equal(p.numpy(), before[name])
+    one, same = nn.GRUCell(3, 4, convention="torch"), nn.GRUCell(3, 4, convention="keras")
+    same.load_state_dict(one.state_dict())  # by other names the same form
+    x, h = mg.randn(2, 3), mg.randn(2, 4)
+    np.testing.assert_array_equal(one(x, h).numpy(), same(x, h).numpy())
+
+
+def test_gru_conventions_say_which_reset_they_have() -> None:
+    for convention, after in (("paper", 0), ("cho", 0), ("torch", 1), ("keras", 1), ("onnx", 0)):
+        assert nn.GRUCell(3, 4, convention=convention).reset_after == bool(after)
+    assert not nn.GRU(3, 4, convention="keras", reset_after=False).cells()[0].reset_after
+    with pytest.raises(ValueError, match=r"'torch' has reset_after=True.*'keras' or 'onnx'"):
+        nn.GRU(3, 4, convention="torch", reset_after=False)
+    with pytest.raises(ValueError, match=r"'cho' has reset_after=False"):
+        nn.GRUCell(3, 4, reset_after=True, convention="cho")
+    with pytest.raises(ValueError, match=r"convention='pytorch': 'paper', 'cho', 'torch'"):
+        nn.GRUCell(3, 4, convention="pytorch")
+    assert repr(nn.GRUCell(3, 4, convention="torch")) == "GRUCell(3, 4, convention='torch')"
+    assert repr(nn.GRUCell(3, 4, reset_after=True)) == "GRUCell(3, 4, reset_after=True)"
 
 
 def test_lstm_keeps_what_it_remembers_and_its_gradient() -> None:
