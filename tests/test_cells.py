@@ -190,7 +190,7 @@ def test_gru_weights_of_one_form_do_not_load_into_another() -> None:
             for bias in (True, False):
                 target = nn.GRUCell(3, 4, bias, **other)
                 before = {name: p.numpy().copy() for name, p in target.named_parameters()}
-                with pytest.raises(RuntimeError, match="z_keeps|resets_after"):
+                with pytest.raises(RuntimeError, match=r"z_keeps|resets_after"):
                     target.load_state_dict(nn.GRUCell(3, 4, bias, **form).state_dict())
                 for name, p in target.named_parameters():
                     np.testing.assert_array_equal(p.numpy(), before[name])

@@ -1,6 +1,6 @@
 """Networks: modules, layers, cells, losses, initial values, clipping."""
 
-from . import functional, init, utils
+from . import convert, functional, init, utils
 from .activations import (
     ELU,
     GELU,
