@@ -156,3 +156,18 @@ def test_patterns() -> None:
     shares = {line.split(":")[0]: numbers(line)[-1] for line in run("patterns").splitlines()}
     assert len(shares) == 5
     assert min(shares.values()) > 0.95
+def test_lstm_vs_gru() -> None:
+    lines = run("lstm_vs_gru").splitlines()
+    words = {line[:40].strip(): line[40:].split() for line in lines}
+    assert words["gates and candidate"] == ["i", "f", "g", "o", "r", "z", "n"]
+    assert words["states"] == ["h", "c", "h"]
+    values = {text: numbers(" ".join(rest)) for text, rest in words.items()}
+    lstm, gru = (g * (64 * 128 + 128 * 128 + 128) for g in (4, 3))
+    assert values["parameters, 64 inputs, 128 units"] == [lstm, gru]
+    assert values["memory, kept"] == [0.5, 0.5]
+    assert values["output meanwhile, the LSTM's o shut"] == [0, 0.5]
+    assert values["memory, new added to old"] == [50.5, 1]
+    assert values["memory, kept but replaced in step 25"] == [1, 1]
+    assert values["kept: a short cut"] == [1, 1]
+    assert values["gates half open"] == pytest.approx([2.0**-50] * 2, rel=1e-5)
+    assert values["kept but replaced in step 25: cut off"] == [0, 0]
