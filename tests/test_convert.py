@@ -22,8 +22,11 @@ from minigrad.nn import convert
 HAS = {
     library: {name: kind for name, kind in KINDS.items() if has(name)}
     for library, has in {
-        "torch": lambda name: not name.startswith("gru") or "after" in name or "torch" in name,
-        "keras": lambda name: "proj" not in name,
+        "torch": lambda name: (
+            ("after" in name or "torch" in name or not name.startswith("gru"))
+            and "peephole" not in name
+        ),
+        "keras": lambda name: "proj" not in name and "peephole" not in name,
         "onnx": lambda name: "proj" not in name,
     }.items()
 }
@@ -98,8 +101,12 @@ def test_both_compute_the_same(library: str, kind: str, data: Any) -> None:
     layer = drawn(KINDS[kind], draw)
     weights = to(library, layer)
     agree(library, layer, weights, draw)
+    if library == "keras" and "coupled" in kind:  # which it has with opposite weights only
+        return
     for part, name, value in list(arrays(weights)):
         part[name] = draw.normal(*value.shape)
+        if name == "P":  # only where the layer has peepholes
+            part[name] *= value != 0
     if library == "onnx" and draw.flag():
         for node in weights:
             node.pop("B", None)  # which is zero, then
@@ -162,6 +169,50 @@ def test_z_on_the_candidate_and_on_the_old_state(after: bool, data: Any) -> None
         np.testing.assert_array_equal(p.numpy(), paper.state_dict()[name].numpy())
 
 
+@pytest.mark.parametrize("kind", [name for name in KINDS if "coupled" in name])
+@given(data=st.data())
+def test_coupled_gates_are_two_with_opposite_weights(kind: str, data: Any) -> None:
+    """copy_weights to the LSTM that is not coupled, to the other coupling, and back."""
+    draw = draw_from(data)
+    coupled = drawn(KINDS[kind], draw)
+    how = coupled.cells()[0]
+    sizes = coupled.input_size, coupled.hidden_size, coupled.num_layers
+    x = mg.from_numpy(draw.normal(4, 2, coupled.input_size))
+    want, _ = coupled(x)
+    for coupling in (None, "input", "forget"):
+        other, back = (
+            nn.LSTM(
+                *sizes, bidirectional=coupled.bidirectional, dtype="float64", coupled=c,
+                peephole=how.peephole, proj_size=how.proj_size,
+            )
+            for c in (coupling, how.coupled)
+        )  # fmt: skip
+        convert.copy_weights(coupled, other)
+        y, _ = other(x)
+        np.testing.assert_allclose(y.detach().numpy(), want.detach().numpy(), rtol=0, atol=1e-12)
+        convert.copy_weights(other, back)
+        for name, p in back.state_dict().items():
+            np.testing.assert_array_equal(p.numpy(), coupled.state_dict()[name].numpy())
+
+
+def test_peepholes_of_zero_are_none() -> None:
+    x = mg.randn(4, 2, 3, dtype="float64")
+    plain = nn.LSTM(3, 4, dtype="float64")
+    for kind in ("diagonal", "full"):
+        peeping, back = (
+            nn.LSTM(3, 4, dtype="float64", peephole=kind),
+            nn.LSTM(3, 4, dtype="float64"),
+        )
+        convert.copy_weights(plain, peeping)
+        np.testing.assert_array_equal(peeping.cells()[0].p_f.numpy(), 0)
+        np.testing.assert_allclose(peeping(x)[0].detach(), plain(x)[0].detach(), atol=1e-12)
+        convert.copy_weights(peeping, back)
+        np.testing.assert_array_equal(back(x)[0].detach().numpy(), plain(x)[0].detach().numpy())
+        with mg.no_grad():
+            peeping.cells()[0].p_o.add_(1.0)
+        refused(convert.copy_weights, back, peeping, back, match=r"l0: p_o: \[4.*there, none here")
+
+
 # ---- errors ----------------------------------------------------------------------------------------
 
 
@@ -183,6 +234,16 @@ def test_what_a_library_has_not() -> None:
     refused(convert.to_torch, nn.GRU(3, 4), match=r"to_torch: .*convention='torch'")
     refused(convert.to_keras, proj, match=r"Keras' LSTM has neither peepholes nor a projection")
     refused(convert.to_onnx, proj, match=r"ONNX' LSTM has no projection: proj_size=0")
+    peeping, full = (nn.LSTM(3, 4, peephole=kind) for kind in ("diagonal", "full"))
+    refused(convert.to_torch, peeping, match="PyTorch's LSTM has no peepholes")
+    refused(convert.to_keras, peeping, match="Keras' LSTM has neither peepholes")
+    refused(convert.to_onnx, full, match="ONNX' peepholes are diagonal: peephole='diagonal'")
+    for library in ("torch", "keras", "onnx"):
+        coupled = nn.LSTM(3, 4, coupled="input")
+        weights = to(library, nn.LSTM(3, 4))
+        match = r"input_forget=0 there, 1 here" if library == "onnx" else "i and f are coupled here"
+        refused(partial(take, library), coupled, coupled, weights, match=match)
+        take(library, coupled, to(library, nn.LSTM(3, 4, coupled="forget")))
     for library in HAS:
         refused(partial(to, library), own, match=r"RNNCell, LSTMCell and GRUCell.*not Own")
 

@@ -10,13 +10,14 @@ from cell_table import FUSED, KINDS, leaf
 from draw import Draw
 from hypothesis import given
 from hypothesis import strategies as st
+from test_convert import HAS, drawn
 
 import minigrad as mg
 from minigrad import nn
 
-#: the GRUs that reset before the product, which PyTorch has not
-BEFORE = [("gru", ""), ("gru", "nobias"), ("gru", "cho")]
-THERE = [name for name in KINDS if name.partition("-")[::2] not in BEFORE]
+#: coupled gates are there as two with opposite weights
+COUPLED = [name for name in HAS["torch"] if "coupled" in name]
+THERE = [name for name in HAS["torch"] if name not in COUPLED]
 TOLERANCE = {
     "float32": {"rtol": 1e-3, "atol": 2e-5},
     "float64": {"rtol": 1e-11, "atol": 1e-11},
@@ -160,6 +161,26 @@ def test_pytorch_weights_come_as_arrays_and_in_another_type() -> None:
     with torch.no_grad():
         want, _ = there(torch.from_numpy(x))
     np.testing.assert_allclose(y.detach().numpy(), want.numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [*THERE, *COUPLED])
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+@given(data=st.data())
+def test_pytorch_takes_the_weights_from_here(kind: str, data: Any) -> None:
+    torch = pytest.importorskip("torch")
+    draw = Draw(lambda low, high: data.draw(st.integers(low, high)))
+    here = drawn(KINDS[kind], draw)
+    cell = here.cells()[0]
+    there = getattr(torch.nn, type(here).__name__)(
+        here.input_size, here.hidden_size, here.num_layers, bidirectional=here.bidirectional,
+        bias=cell.b is not None, dtype=torch.float64,
+        **{name: getattr(cell, name) for name in ("proj_size", "nonlinearity") if hasattr(cell, name)},
+    )  # fmt: skip
+    there.load_state_dict({name: torch.from_numpy(a) for name, a in here.to_torch().items()})
+    x = draw.normal(draw.pick(1, 5), draw.pick(1, 3), here.input_size)
+    y, _ = here(mg.from_numpy(x))
+    want, _ = there(torch.from_numpy(x))
+    np.testing.assert_allclose(y.detach().numpy(), want.detach().numpy(), rtol=1e-11, atol=1e-12)
 
 
 def test_pytorch_dropout_of_one_is_allowed_there_too() -> None:

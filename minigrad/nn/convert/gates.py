@@ -67,9 +67,8 @@ def gates_of(cell: Any) -> Gates:
         gates.c["n"] = values["c"]
     if isinstance(cell, GRUCell) and not cell.keep:
         _copy_negated(gates, "z", "z")
-    if isinstance(cell, LSTMCell) and len(cell.gates) == 3:
-        there, missing = ("f", "i") if "f" in cell.gates else ("i", "f")
-        _copy_negated(gates, there, missing)
+    if isinstance(cell, LSTMCell) and cell.coupled:
+        _copy_negated(gates, *("fi" if cell.coupled == "input" else "if"))
     return gates
 
 
@@ -86,7 +85,7 @@ def parameters_of(cell: Any, gates: Gates, where: str) -> dict[str, Any]:
     after = isinstance(cell, GRUCell) and cell.reset_after
     if isinstance(cell, GRUCell) and not cell.keep:
         _copy_negated(gates, "z", "z")
-    if isinstance(cell, LSTMCell) and len(cell.gates) == 3:
+    if isinstance(cell, LSTMCell) and cell.coupled:
         _check_coupled(gates, where)
     result = {
         "W": np.concatenate([W[g] for g in cell.gates], -1),
@@ -99,9 +98,8 @@ def parameters_of(cell: Any, gates: Gates, where: str) -> dict[str, Any]:
         result["c"] = c["n"]
     if gates.P is not None:
         result["P"] = gates.P
-    for g in "ifo" if isinstance(cell, LSTMCell) else "":
-        if g in cell.gates:
-            result[f"p_{g}"] = p.get(g, np.zeros(len(W[g][0])))
+    result.update({name: np.zeros(a.shape) for name, a in own.items() if name.startswith("p_")})
+    result.update({f"p_{g}": a for g, a in p.items() if g in cell.gates})
     for name in list(result):  # what the layer does not have must be zero
         if name not in own and name != "P" and not result[name].any():
             del result[name]

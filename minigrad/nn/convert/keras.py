@@ -18,7 +18,7 @@ def _cells(layer: Any, what: str) -> list[Any]:
     """The cells; ValueError where Keras has no such layer."""
     cells = cells_of(layer, what)
     for cell in cells:
-        if any(name == "P" or name.startswith("p_") for name, _ in cell.named_parameters()):
+        if isinstance(cell, LSTMCell) and (cell.peephole or cell.proj_size):
             raise ValueError(f"{what}: Keras' LSTM has neither peepholes nor a projection")
     return cells
 

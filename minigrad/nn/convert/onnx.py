@@ -26,9 +26,9 @@ def _cells(layer: Any, what: str) -> list[Any]:
     """The cells; ValueError where ONNX has no such operator."""
     cells = cells_of(layer, what)
     for cell in cells:
-        if any(p.ndim == 2 for name, p in cell.named_parameters() if name.startswith("p_")):
+        if isinstance(cell, LSTMCell) and cell.peephole == "full":
             raise ValueError(f"{what}: ONNX' peepholes are diagonal: peephole='diagonal'")
-        if isinstance(cell, LSTMCell) and cell.P is not None:
+        if isinstance(cell, LSTMCell) and cell.proj_size:
             raise ValueError(f"{what}: ONNX' LSTM has no projection: proj_size=0")
     return cells
 
@@ -59,7 +59,7 @@ def _node(cells: Sequence[Any]) -> dict[str, Any]:
     elif op == "GRU":
         node["linear_before_reset"] = int(cell.reset_after)
     else:
-        node["input_forget"] = int(len(cell.gates) == 3)
+        node["input_forget"] = int(cell.coupled is not None)
     gates, order = [gates_of(c) for c in cells], _ORDER[type(cell)]
     node["W"] = np.stack([np.concatenate([g.W[k].T for k in order]) for g in gates])
     node["R"] = np.stack([np.concatenate([g.U[k].T for k in order]) for g in gates])

@@ -21,7 +21,7 @@ def _cells(layer: Any, what: str) -> list[Any]:
                 f"{what}: PyTorch's GRU resets after the product: make this one with "
                 f"convention='torch', or reset_after=True"
             )
-        if any(name.startswith("p_") for name, _ in cell.named_parameters()):
+        if isinstance(cell, LSTMCell) and cell.peephole:
             raise ValueError(f"{what}: PyTorch's LSTM has no peepholes")
     return cells
 
