@@ -18,16 +18,30 @@ import minigrad as mg
 from minigrad import nn
 from minigrad.nn import convert
 
-#: the kinds that a library has; the kinds that it has not
+PEEPHOLE = {"peephole": "diagonal"}
+FORMS = {
+    **KINDS,
+    "lstm-peephole-f": Kind(
+        nn.LSTMCell, oracles.lstm, nn.LSTM, {**PEEPHOLE, "bias": False, "peephole_gates": "f"}
+    ),
+    **{
+        f"lstm-coupled-{gate}{'-peephole' * bool(more)}": Kind(
+            nn.LSTMCell, partial(oracles.lstm, coupled=gate), nn.LSTM, {"coupled": gate, **more}
+        )
+        for gate in ("input", "forget")
+        for more in ({}, PEEPHOLE)
+    },
+}
+#: the forms that each library has
 HAS = {
-    library: {name: kind for name, kind in KINDS.items() if has(name)}
+    library: {name: kind for name, kind in FORMS.items() if has(name)}
     for library, has in {
         "torch": lambda name: (
             ("after" in name or "torch" in name or not name.startswith("gru"))
             and "peephole" not in name
         ),
-        "keras": lambda name: "proj" not in name and "peephole" not in name,
-        "onnx": lambda name: "proj" not in name,
+        "keras": lambda name: "proj_size" not in FORMS[name].options and "peephole" not in name,
+        "onnx": lambda name: "proj_size" not in FORMS[name].options,
     }.items()
 }
 PAIRS = [(library, name) for library, kinds in HAS.items() for name in kinds]
@@ -98,7 +112,7 @@ def agree(library: str, layer: Any, weights: Any, draw: Draw) -> None:
 def test_both_compute_the_same(library: str, kind: str, data: Any) -> None:
     """With weights from here, and with weights from there: all of them random, second biases too."""
     draw = draw_from(data)
-    layer = drawn(KINDS[kind], draw)
+    layer = drawn(FORMS[kind], draw)
     weights = to(library, layer)
     agree(library, layer, weights, draw)
     if library == "keras" and "coupled" in kind:  # which it has with opposite weights only
@@ -120,7 +134,7 @@ def test_there_and_back(library: str, kind: str, data: Any) -> None:
     """Bit by bit, in either type; the arrays are copies."""
     draw = draw_from(data)
     dtype = draw.choice("float64", "float32")
-    layer = drawn(KINDS[kind], draw, dtype)
+    layer = drawn(FORMS[kind], draw, dtype)
     before = {name: p.numpy().copy() for name, p in layer.state_dict().items()}
     weights = to(library, layer)
     again = to(library, layer)
@@ -128,7 +142,7 @@ def test_there_and_back(library: str, kind: str, data: Any) -> None:
         assert value.dtype == dtype
         part[name] = value.copy()
         value[:] = 7
-    same = KINDS[kind].layers(
+    same = FORMS[kind].layers(
         layer.input_size, layer.hidden_size, layer.num_layers,
         bidirectional=layer.bidirectional, dtype=dtype,
     )  # fmt: skip
@@ -148,7 +162,7 @@ def test_there_and_back(library: str, kind: str, data: Any) -> None:
 def test_z_on_the_candidate_and_on_the_old_state(after: bool, data: Any) -> None:
     """copy_weights between conventions: the same outputs, the gate z is 1 - z; and back, bit by bit."""
     draw = draw_from(data)
-    paper = drawn(KINDS["gru-after" if after else "gru"], draw)
+    paper = drawn(FORMS["gru-after" if after else "gru"], draw)
     other, back = (
         nn.GRU(
             paper.input_size, paper.hidden_size, paper.num_layers, dtype="float64",
@@ -169,12 +183,12 @@ def test_z_on_the_candidate_and_on_the_old_state(after: bool, data: Any) -> None
         np.testing.assert_array_equal(p.numpy(), paper.state_dict()[name].numpy())
 
 
-@pytest.mark.parametrize("kind", [name for name in KINDS if "coupled" in name])
+@pytest.mark.parametrize("kind", [name for name in FORMS if "coupled" in name])
 @given(data=st.data())
 def test_coupled_gates_are_two_with_opposite_weights(kind: str, data: Any) -> None:
     """copy_weights to the LSTM that is not coupled, to the other coupling, and back."""
     draw = draw_from(data)
-    coupled = drawn(KINDS[kind], draw)
+    coupled = drawn(FORMS[kind], draw)
     how = coupled.cells()[0]
     sizes = coupled.input_size, coupled.hidden_size, coupled.num_layers
     x = mg.from_numpy(draw.normal(4, 2, coupled.input_size))

@@ -169,7 +169,7 @@ def test_pytorch_weights_come_as_arrays_and_in_another_type() -> None:
 def test_pytorch_takes_the_weights_from_here(kind: str, data: Any) -> None:
     torch = pytest.importorskip("torch")
     draw = Draw(lambda low, high: data.draw(st.integers(low, high)))
-    here = drawn(KINDS[kind], draw)
+    here = drawn(HAS["torch"][kind], draw)
     cell = here.cells()[0]
     there = getattr(torch.nn, type(here).__name__)(
         here.input_size, here.hidden_size, here.num_layers, bidirectional=here.bidirectional,
