@@ -51,7 +51,8 @@ def from_keras(layer: Any, weights: Sequence[dict[str, Any]]) -> None:
     """Take the weights of Keras layers, in the form that `to_keras` gives.
 
     A GRU is to be made with convention="keras" and Keras' reset_after; any other whose reset is the
-    same will do.  ValueError where the layers differ, in which case nothing is changed.
+    same will do (the biases tell; without any, nobody can).  ValueError where the layers differ, in
+    which case nothing is changed.
     """
     what = "from_keras"
     cells = _cells(layer, what)
