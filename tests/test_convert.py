@@ -258,8 +258,14 @@ def test_what_a_library_has_not() -> None:
         match = r"input_forget=0 there, 1 here" if library == "onnx" else "i and f are coupled here"
         refused(partial(take, library), coupled, coupled, weights, match=match)
         take(library, coupled, to(library, nn.LSTM(3, 4, coupled="forget")))
+    changed, more = nn.GRU(3, 4, convention="torch"), nn.RNN(3, 4)
+    cell = changed.cells()[0]
+    cell.step = cell.step
+    more.cells()[0].gain = nn.Parameter(mg.ones(4))
     for library in HAS:
-        refused(partial(to, library), own, match=r"RNNCell, LSTMCell and GRUCell.*not Own")
+        refused(partial(to, library), own, match=r"RNNCell, LSTMCell and GRUCell.*not Own$")
+        refused(partial(to, library), changed, match="not GRUCell with its step")
+        refused(partial(to, library), more, match="not RNNCell with its gain")
 
 
 def test_keras_weights_that_do_not_fit() -> None:

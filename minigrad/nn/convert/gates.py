@@ -9,7 +9,9 @@ import numpy as np
 from ...tape import no_grad
 from ..cells import GRUCell, LSTMCell, RNNCell
 
-_NAMES = {"W", "U", "Un", "P", "b", "c", "p_i", "p_f", "p_o"}
+_PARAMETERS = {"W", "U", "Un", "P", "b", "c", "p_i", "p_f", "p_o"}
+#: what a single cell may have for itself, of which its weights tell nothing
+_OTHER = {"step", "project", "activations", "zoneout"}
 
 
 class Gates(NamedTuple):
@@ -37,9 +39,10 @@ def cells_of(layer: Any, what: str) -> list[Any]:
     """The cells of the layer; ValueError if they are not Elman, LSTM or GRU cells and nothing else."""
     cells: list[Any] = layer.cells()
     for cell in cells:
-        extra = [name for name, _ in cell.named_parameters() if name not in _NAMES]
+        extra = [name for name, _ in cell.named_parameters() if name not in _PARAMETERS]
+        extra += sorted(_OTHER & vars(cell).keys())
         if type(cell) not in (RNNCell, LSTMCell, GRUCell) or extra:
-            of = f" with {', '.join(extra)}" if extra else ""
+            of = f" with its {', '.join(extra)}" if extra else ""
             raise ValueError(
                 f"{what}: RNNCell, LSTMCell and GRUCell can be converted, not {type(cell).__name__}{of}"
             )
