@@ -61,12 +61,28 @@ int mg_gemm(const int64_t *form, void *C, const void *A, const void *B, int accu
 
 /* ---- whole sequences --------------------------------------------------------------------- */
 
+/* Whether the form names groups of the units, and a clock. */
+static int has_groups(const int64_t *form) {
+    int64_t units = 0, groups = form[9];
+    if (form[8] < 0 || groups < 1 || groups > form[5]) return 0;
+    for (const int64_t *size = form + 10, *period = size + groups; groups > 0; groups--) {
+        if (*size < 1 || *period < 1) return 0;
+        units += *size++, period++;
+    }
+    return units == form[5];
+}
+
+static int is_clockwork(const int64_t *form) {
+    return form[1] == MG_SEQ_clockwork_tanh || form[1] == MG_SEQ_clockwork_relu;
+}
+
 /* Whether there is such a layer: its cell and sizes, peepholes into gates that it has, and a projection
  * where y is narrower than H. */
 static int is_sequence(const int64_t *form, void *const *arrays) {
     if (form[1] < 0 || form[1] >= MG_SEQS) return 0;
     for (int i = 2; i < 7; i++)
         if (form[i] < (i < 4 ? 0 : 1)) return 0;
+    if (is_clockwork(form) && !has_groups(form)) return 0;
     const int lstm = form[1] >= MG_SEQ_lstm && form[1] < MG_SEQ_gru;
     if (arrays[MG_ARG_PI] && (!lstm || form[1] == MG_SEQ_lstm_coupled_input)) return 0;
     if (arrays[MG_ARG_PF] && (!lstm || form[1] == MG_SEQ_lstm_coupled_forget)) return 0;
@@ -77,6 +93,7 @@ static int is_sequence(const int64_t *form, void *const *arrays) {
 int mg_sequence_forward(const int64_t *form, void *const *arrays, const int64_t *counts) {
     const mg_table *table = mg_kernels((int)form[0]);
     if (!table || !is_sequence(form, arrays)) return MG_BAD_OP;
+    if (is_clockwork(form)) return table->clockwork_forward(form, arrays, counts);
     return table->sequence_forward(form, arrays, counts);
 }
 
@@ -92,6 +109,7 @@ int mg_sequence_step(const int64_t *form, void *const *arrays, const void *x, co
 int mg_sequence_backward(const int64_t *form, void *const *arrays, const int64_t *counts) {
     const mg_table *table = mg_kernels((int)form[0]);
     if (!table || !is_sequence(form, arrays)) return MG_BAD_OP;
+    if (is_clockwork(form)) return table->clockwork_backward(form, arrays, counts);
     return table->sequence_backward(form, arrays, counts);
 }
 

@@ -93,6 +93,10 @@ int mg_gemm(const int64_t *form, void *C, const void *A, const void *B, int accu
  *     lstm_coupled_input  3  3  3   (f, g, o; i = 1 - f)
  *     lstm_coupled_forget 3  3  3   (i, g, o; f = 1 - i)
  * gru_keep, gru_after_keep: the same, where u is the share of the old state instead of the candidate's.
+ *     clockwork_*  1  -  0
+ * Of a clockwork RNN the form goes on: { ..., clock, g, sizes[g], periods[g] }.  At step s, in the
+ * order of time, the groups compute whose period divides clock + s; U has those weights that are:
+ * of group j [size of j, sizes of the groups up to j], one group after another, in place of [P, V H].
  * counts [T]: the rows that take part in each step, never increasing and at most N; those of one
  * step lie behind those of the step before, R in all.  NULL: N in every step, R = T N.
  * arrays: NULL where there is none (no bias; zero initial state; nothing saved; zero gradient; a

@@ -80,6 +80,8 @@ typedef struct {
                 const int64_t *batch);
     int (*sequence_forward)(const int64_t *form, void *const *arrays, const int64_t *counts);
     int (*sequence_backward)(const int64_t *form, void *const *arrays, const int64_t *counts);
+    int (*clockwork_forward)(const int64_t *form, void *const *arrays, const int64_t *counts);
+    int (*clockwork_backward)(const int64_t *form, void *const *arrays, const int64_t *counts);
     int (*update)(int op, int64_t count, const int64_t *sizes, void *const *arrays,
                   const double *hyper);
     double (*sum_squares)(int64_t count, const int64_t *sizes, void *const *arrays);

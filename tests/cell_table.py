@@ -43,7 +43,9 @@ class Kind:
     def _options(self, hidden: Any) -> dict[str, Any]:
         least = hidden if isinstance(hidden, int) else min(hidden)
         widths = {"proj_size": least - 1, "output_size": least + 1}
-        more = {name: widths[name] for name in widths if name in self.options}
+        more: dict[str, Any] = {name: widths[name] for name in widths if name in self.options}
+        if "periods" in self.options:  # no more groups than units
+            more["periods"] = self.options["periods"][:least]
         return {**self.options, **more}
 
 
@@ -56,6 +58,13 @@ PEEPHOLE = {"peephole": "diagonal"}
 after = partial(oracles.gru, reset_after=True)
 coupled_input = partial(oracles.lstm, coupled="input")
 coupled_forget = partial(oracles.lstm, coupled="forget")
+
+
+def clockwork(periods: Any, f: Any = np.tanh, **options: Any) -> Kind:
+    """A clockwork RNN with these periods."""
+    oracle = partial(oracles.clockwork, periods=periods, f=f)
+    return Kind(nn.ClockworkCell, oracle, nn.ClockworkRNN, {"periods": periods, **options})
+
 
 KINDS = {
     "rnn": Kind(nn.RNNCell, oracles.elman, nn.RNN),
@@ -90,6 +99,9 @@ KINDS = {
     "gru-cho": Kind(nn.GRUCell, partial(oracles.gru, keep=True), nn.GRU, CHO),
     "gru-torch": Kind(nn.GRUCell, partial(after, keep=True), nn.GRU, TORCH),
     "gru-after-nobias": Kind(nn.GRUCell, after, nn.GRU, {**AFTER, **NO_BIAS}),
+    "clockwork": clockwork((1, 2, 4)),
+    "clockwork-relu": clockwork((2, 3), oracles.relu, **RELU),
+    "clockwork-nobias": clockwork((1, 3, 5), **NO_BIAS),
 }
 
 FUSED = {name: kind for name, kind in KINDS.items() if kind.make(2, 3).kernel() is not None}
@@ -109,13 +121,24 @@ def parameters(cell: Any, draw: Draw) -> dict[str, Any]:
 
 
 def state_of(cell: Any, n: int, draw: Draw, dtype: Any = "float64") -> list[Any]:
-    """A random state for a batch of n: ndarrays."""
-    return [draw.normal(n, cell.state_size(s)).astype(dtype) for s in cell.states]
+    """A random state for a batch of n: ndarrays.  A clock shows the same for all: C has one."""
+    return [
+        np.full(s.shape, draw.pick(0, 12))
+        if s.dtype == "int64"
+        else draw.normal(*s.shape).astype(dtype)
+        for s in cell.initial(n)
+    ]
 
 
 def leaf(a: Any) -> Any:
-    """A tensor with a copy of the values, that requires gradients."""
-    return mg.from_numpy(np.array(a)).requires_grad_()
+    """A tensor with a copy of the values, that requires gradients if it can."""
+    x = mg.from_numpy(np.array(a))
+    return x if x.dtype == "int64" else x.requires_grad_()
+
+
+def tracked(leaves: Any) -> list[Any]:
+    """Those that require gradients."""
+    return [x for x in leaves if x.requires_grad]
 
 
 def flat(result: Any) -> list[Any]:
@@ -129,6 +152,8 @@ def weighted(result: Any) -> Any:
     """A number to which every element of the (nested) result contributes with a weight of its own."""
     rng, total = np.random.default_rng(0), mg.zeros((), dtype="float64")
     for x in flat(result):
+        if x.dtype == "int64":
+            continue
         total = total + (x * mg.from_numpy(rng.standard_normal(x.shape))).sum()
     return total
 

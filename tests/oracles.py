@@ -300,6 +300,29 @@ def gru(
     return (z * h + (1 - z) * n if keep else (1 - z) * h + z * n,)
 
 
+def clockwork(p: dict[str, Any], x: Any, state: Any, periods: Any, f: Any = np.tanh) -> Any:
+    """Sequence by sequence, unit by unit: h_i' = f(x W_i + Σ_{T_j ≥ T_i} h_j U_ji + b_i) if T_i | t
+
+    p["U"] goes unit by unit, too: what it says to all that are as fast or faster.  There are as many
+    groups, of one size or the first ones larger by one, as make so many numbers.
+    """
+    h, t = state
+    for g in range(1, len(periods) + 1):
+        sizes = [len(part) for part in np.array_split(h[0] if len(h) else p["W"][0], g)]
+        every = np.repeat(periods[:g], sizes)
+        hears = every[:, None] >= every
+        if hears.sum() == len(p["U"]):
+            break
+    U = np.zeros(hears.shape, h.dtype)
+    U[hears] = p["U"]
+    new = h.copy()
+    for n in range(len(h)):
+        for i in range(len(every)):
+            if t[n, 0] % every[i] == 0:
+                new[n, i] = f(x[n] @ p["W"][:, i] + h[n] @ U[:, i] + p.get("b", 0 * every)[i])
+    return new, t + 1
+
+
 def valid_steps(x: Any, lengths: Any = None, mask: Any = None) -> Any:
     """bool [T, N]: which steps of x [T, N, …] are valid"""
     valid = np.ones(x.shape[:2], bool)

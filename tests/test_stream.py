@@ -47,9 +47,9 @@ def close(a: list[Any], b: list[Any]) -> None:
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
 
 
-@pytest.fixture(params=list(FUSED))
+@pytest.fixture(params=[name for name in FUSED if not name.startswith("clockwork")])
 def cell(request: Any) -> Any:
-    """Each cell of the library, 3 -> 5."""
+    """Each cell with a kernel whose step is the same at all times, 3 -> 5."""
     minigrad.manual_seed(0)
     return FUSED[request.param].make(3, 5, "float32")
 

@@ -78,6 +78,7 @@ from .sequence import (
     OPERANDS,
     PARAMETERS,
     SEQ,
+    Clock,
     Counts,
     Saved,
     Step,

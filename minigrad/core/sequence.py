@@ -6,13 +6,14 @@ Letters and shapes are those of `enum mg_sequence_array` in cextension/minigrad.
     p_i, p_f, p_o [H]   h0 [N, P]   c0 [N, H]   ->   y [T, N, P]   hn [N, P]   cn [N, H]
 
 Of sequences with different lengths only the rows that exist are there: x [R, I], y [R, P] (`Counts`).
-x [N, I] without counts is one step, of which y is the new state.
+x [N, I] without counts is one step, of which y is the new state.  A clockwork RNN has a `Clock`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 from minigrad._core import ffi, lib
 
@@ -42,6 +43,8 @@ _BLOCKS = {
     "gru_keep": (3, 2, 3),
     "gru_after": (3, 2, 4),
     "gru_after_keep": (3, 2, 4),
+    "clockwork_tanh": (1, 1, 0),  # U: those weights that are
+    "clockwork_relu": (1, 1, 0),
 }
 #: the gates that can have peepholes, of those cells that have a cell state
 _PEEPHOLES = {"lstm": "ifo", "lstm_coupled_input": "fo", "lstm_coupled_forget": "io"}
@@ -73,6 +76,18 @@ class Counts:
         self.shape = (len(counts), n, sum(counts))  #: T, N, R
 
 
+class Clock(NamedTuple):
+    """Where the clock of a clockwork RNN stands, and the groups of its units, the fast ones first."""
+
+    t: int
+    sizes: tuple[int, ...]
+    periods: tuple[int, ...]
+
+    def weights(self) -> int:
+        """How many numbers U has: of each group to those that are not slower."""
+        return sum(size * end for size, end in zip(self.sizes, accumulate(self.sizes)))
+
+
 class _Plan:
     """The sizes of a call, worked out once for each combination of layouts."""
 
@@ -95,6 +110,7 @@ class _Plan:
         reverse: bool,
         lead: bool,
         counts: tuple[int, int, int] | None,
+        clock: Clock | None,
         letters: tuple[str, ...],
         given: tuple[Layout, ...],
     ) -> None:
@@ -108,12 +124,15 @@ class _Plan:
                 )
         if cell not in _BLOCKS:
             raise ValueError(f"{cell}: the cells with kernels are {', '.join(_BLOCKS)}")
-        if len(W.shape) != 2 or len(U.shape) != 2:
+        if cell.startswith("clockwork") != (clock is not None):
+            raise ValueError(f"{cell}: a Clock is what a clockwork RNN needs, and no other cell")
+        if len(W.shape) != 2 or len(U.shape) != (2 if clock is None else 1):
             raise ValueError(
                 f"{cell}: W {list(W.shape)} and U {list(U.shape)}: two matrices are needed"
             )
         in_w, in_u, saved = _BLOCKS[cell]
-        (i, h), p = (W.shape[0], W.shape[1] // in_w), U.shape[0]
+        i, h = W.shape[0], W.shape[1] // in_w
+        p = U.shape[0] if clock is None else h
         if counts is not None:
             steps, n, rows = counts
             time: tuple[int, ...] = (rows,)
@@ -125,7 +144,7 @@ class _Plan:
         wanted: dict[str, tuple[int, ...] | None] = {
             "x": (*time, i),
             "W": (i, in_w * h),
-            "U": (p if "P" in of else h, in_u * h),
+            "U": (p if "P" in of else h, in_u * h) if clock is None else (clock.weights(),),
             "Un": (h, h) if cell.startswith("gru") else None,
             "P": (h, p) if lstm and "P" in of else None,
             "b": (in_w * h,),
@@ -148,7 +167,10 @@ class _Plan:
                 f"{cell}: x {list(x.shape)}: at least one step of one sequence is needed"
             )
         code = W.code
-        self.form = ffi.new("int64_t[]", [code, SEQ[cell], steps, n, i, h, p, reverse])
+        form = [code, SEQ[cell], steps, n, i, h, p, reverse]
+        if clock is not None:
+            form += [clock.t, len(clock.sizes), *clock.sizes, *clock.periods]
+        self.form = ffi.new("int64_t[]", form)
         self.y = layout((*time, p), None, code)
         one_step = counts is None and len(time) == 1
         self.h = None if one_step else layout((*before, p), None, code)
@@ -185,7 +207,7 @@ class Step:
     __slots__ = ("c", "form", "h", "memory", "pointers")
 
     def __init__(self, cell: str, letters: tuple[str, ...], operands: Sequence[Any]) -> None:
-        plan = _plans[cell, False, False, None, letters, tuple([a.layout for a in operands])]
+        plan = _plans[cell, False, False, None, None, letters, tuple([a.layout for a in operands])]
         if plan.ragged or plan.h is not None:
             raise ValueError(f"{cell}: one step of contiguous operands is needed")
         self.form, self.h = plan.form, plan.y
@@ -239,6 +261,7 @@ def sequence_forward(
     lead: bool = False,
     counts: Counts | None = None,
     save: bool = False,
+    clock: Clock | None = None,
 ) -> tuple[tuple[Any, ...], Saved | None]:
     """((y, hn[, cn]), what is saved, if asked for); one step, x [N, I]: (y[, cn]).
 
@@ -247,7 +270,7 @@ def sequence_forward(
     states are [1, N, P] and [1, N, H].
     """
     shape = None if counts is None else counts.shape
-    plan = _plans[cell, reverse, lead, shape, letters, tuple([a.layout for a in operands])]
+    plan = _plans[cell, reverse, lead, shape, clock, letters, tuple([a.layout for a in operands])]
     if plan.ragged:
         operands = [contiguous(a) for a in operands]
     y = empty(plan.y)

@@ -13,14 +13,23 @@ from .activations import (
     Softplus,
     Tanh,
 )
-from .cells import Cell, GRUCell, JordanCell, LSTMCell, PreactivationRNNCell, RNNCell, memory_cell
+from .cells import (
+    Cell,
+    ClockworkCell,
+    GRUCell,
+    JordanCell,
+    LSTMCell,
+    PreactivationRNNCell,
+    RNNCell,
+    memory_cell,
+)
 from .containers import ModuleDict, ModuleList, Sequential
 from .front import Layers
 from .layers import Dropout, Embedding, Flatten, Identity, LayerNorm, Linear
 from .losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from .module import Module, Parameter
 from .recurrent import Recurrent
-from .rnn import GRU, LSTM, RNN, JordanRNN
+from .rnn import GRU, LSTM, RNN, ClockworkRNN, JordanRNN
 from .stacking import Bidirectional, Stack
 from .stateful import Stateful, detached
 from .tracing import trace

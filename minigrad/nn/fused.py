@@ -14,6 +14,7 @@ is read.
 from __future__ import annotations
 
 import copy
+import math
 from contextlib import suppress
 from functools import lru_cache, partial
 from operator import attrgetter
@@ -119,7 +120,8 @@ def unroll(
         if packing is None:
             y, *new = _call(run, kernel, cell, x, state)
         else:
-            y, *new = _call(run, kernel, cell, packing.pack(x), packing.sorted(state))
+            packed, state = packing.pack(x), packing.sorted(state)
+            y, *new = _call(run, kernel, cell, packed, state, packing.lengths)
             y, new = packing.unpack(y), packing.unsorted(new)
     except (TypeError, ValueError):
         if layer.fused is True:
@@ -128,6 +130,8 @@ def unroll(
     if record is not None:
         with no_grad():
             _fill(record, cell, y.detach(), run.saved, packing)
+            if cell.periods:
+                record["t"] = _clocks(new[-1], x.layout.shape[0], layer.reverse, packing)
     return y, tuple(new)
 
 
@@ -144,7 +148,7 @@ def one_step(cell: Cell, x: Tensor, state: Any) -> State | None:
         new = _call(Run(kernel.name, partial(_readable_step, cell)), kernel, cell, x, state)
     except (TypeError, ValueError):
         return None
-    if state and pauses and not mode.recording:
+    if state and pauses and not (mode.recording or cell.periods):  # C's clock is part of the form
         with suppress(ValueError):
             cell.stream = Stream(kernel, cell, x, state)
     return new
@@ -189,10 +193,48 @@ def _initial(cell: Cell, n: int, lead: bool = False) -> State:
     return tuple(reshape(s, (1, *s.shape)) for s in state) if lead else state
 
 
-def _call(run: Run, kernel: Any, cell: Any, x: Tensor, state: State) -> State:
+def _call(run: Run, kernel: Any, cell: Any, x: Tensor, state: State, lengths: Any = None) -> State:
     if state and (len(state) != len(cell.states) or not isinstance(state[-1], Tensor)):
         raise ValueError(f"{type(cell).__name__}: the state is ({', '.join(cell.states)}), tensors")
-    return sequence(run, kernel.letters[len(state)], x, *kernel.parameters(cell), *state)
+    if not cell.periods:
+        return sequence(run, kernel.letters[len(state)], x, *kernel.parameters(cell), *state)
+    h, t = state
+    again = run.readable
+    run.clock, run.readable = _clock(cell, t, lengths), lambda given: again({**given, "c0": t})
+    results = sequence(run, kernel.letters[1], x, *kernel.parameters(cell), h)
+    steps: Any = x.shape[0] if len(x.shape) == 3 else 1
+    return *results, t + (steps if lengths is None else from_numpy(lengths[:, None]))
+
+
+# ---- clocks ------------------------------------------------------------------------------------
+
+
+def _clock(cell: Any, t: Tensor, lengths: Any) -> core.Clock:
+    """What C needs to know of the clocks t [N, 1]: it has one for all sequences that take a step."""
+    if t.dtype != "int64":
+        raise TypeError(f"{type(cell).__name__}: the clock t is {t.dtype}: the steps done, int64")
+    values = np.asarray(t).reshape(-1)
+    values = values if lengths is None else values[lengths > 0]
+    if values.min() != values.max():
+        raise ValueError(
+            f"{type(cell).__name__}: clocks t from {values.min()} to {values.max()}: the kernel has "
+            f'one for the whole batch; with fused="auto" it is unrolled step by step'
+        )
+    phase = int(values[0]) % math.lcm(*cell.periods)
+    return core.Clock(phase, cell.group_sizes, cell.periods)
+
+
+def _clocks(t: Tensor, steps: int, reverse: bool, packing: Any) -> Tensor:
+    """The clock after each step [T, N, 1], zeros where it is not valid, from that at the end, t."""
+    last = np.asarray(t).reshape(-1)
+    if packing is None:
+        left = np.arange(steps) if reverse else np.arange(steps)[::-1]
+        return from_numpy((last - left[:, None])[..., None])
+    step, j = np.divmod(np.asarray(packing.places), packing.n)
+    left = packing.lengths[j] - 1 - step
+    whole = np.zeros((steps * packing.n, 1), np.int64)
+    whole[np.asarray(packing.rows), 0] = last[np.asarray(packing.order)][j] - left
+    return from_numpy(whole.reshape(steps, packing.n, 1))
 
 
 # ---- the same by the readable layer, for derivatives of derivatives ------------------------------

@@ -1,4 +1,4 @@
-"""RNN, LSTM and GRU, and the Jordan network, with PyTorch's arguments and shapes.
+"""RNN, LSTM and GRU, the Jordan network and the clockwork RNN, with PyTorch's arguments and shapes.
 
 Two differences to PyTorch are deliberate: there is one bias per gate, as in the equations; and GRU
 is the papers' form unless convention="torch".  `load_torch` and `to_torch` convert the weights.
@@ -6,10 +6,14 @@ is the papers' form unless convention="torch".  `load_torch` and `to_torch` conv
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from ..tape import no_grad
 from . import convert
-from .cells import GRUCell, JordanCell, LSTMCell, RNNCell
+from .cells import ClockworkCell, GRUCell, JordanCell, LSTMCell, RNNCell
 from .front import Layers
 
 
@@ -185,6 +189,52 @@ class JordanRNN(Layers):
             nonlinearity=nonlinearity,
             output=output,
             bias=bias,
+            dtype=dtype,
+            **options,
+        )
+
+
+class ClockworkRNN(Layers):
+    """Clockwork layers.  The state is (h, t), t [L D, N, 1] the steps done, int64.
+
+    Further options: see `Layers` and `ClockworkCell`.
+
+    >>> import minigrad
+    >>> rnn = minigrad.nn.ClockworkRNN(3, 8, periods=(1, 2, 4, 8))
+    >>> y, (h, t) = rnn(minigrad.zeros(7, 4, 3))
+    >>> y.shape, h.shape, t.shape, t[0, 0]
+    ((7, 4, 8), (1, 4, 8), (1, 4, 1), tensor([7]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: Any,
+        num_layers: int = 1,
+        nonlinearity: Any = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        periods: Sequence[int] = (1, 2, 4, 8),
+        group_sizes: Sequence[int] | None = None,
+        dtype: Any = None,
+        fused: Any = "auto",
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            ClockworkCell,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first,
+            dropout,
+            bidirectional,
+            fused,
+            periods=periods,
+            group_sizes=group_sizes,
+            bias=bias,
+            nonlinearity=nonlinearity,
             dtype=dtype,
             **options,
         )

@@ -79,8 +79,8 @@ def _fill(record: dict[str, Any], cell: Cell, rows: Any, x: Tensor, valid: Any) 
         for letter, values in zip((*cell.states, *cell.gates), zip(*rows)):
             whole = stack([v.detach() for v in values])
             record[letter] = (
-                whole if valid is None else where(from_numpy(valid[..., None]), whole, 0.0)
+                whole if valid is None else where(from_numpy(valid[..., None]), whole, 0)
             )
         if not rows:
-            for s in cell.states:
-                record[s] = zeros(0, x.shape[1], cell.state_size(s), dtype=x.dtype)
+            for letter, first in zip(cell.states, cell.initial(x.shape[1])):
+                record[letter] = zeros(0, *first.shape, dtype=first.dtype)

@@ -23,7 +23,17 @@ class Run:
     Nothing is saved unless a gradient can be asked for, or `save` says so.
     """
 
-    __slots__ = ("cell", "counts", "lead", "letters", "readable", "reverse", "save", "saved")
+    __slots__ = (
+        "cell",
+        "clock",
+        "counts",
+        "lead",
+        "letters",
+        "readable",
+        "reverse",
+        "save",
+        "saved",
+    )
 
     def __init__(
         self,
@@ -36,6 +46,7 @@ class Run:
     ) -> None:
         self.cell, self.reverse, self.lead, self.counts = cell, reverse, lead, counts
         self.readable, self.save = readable, save
+        self.clock: core.Clock | None = None  #: of a clockwork RNN
         self.letters: tuple[str, ...] = ()  #: of the operands that there are
         self.saved: core.Saved | None = None
 
@@ -52,7 +63,7 @@ def _sequence(*operands: Any, run: Run) -> Any:
 
 def _forward(operands: Any, run: Run) -> Results:
     results, run.saved = core.sequence_forward(
-        run.cell, run.letters, operands, run.reverse, run.lead, run.counts, run.save
+        run.cell, run.letters, operands, run.reverse, run.lead, run.counts, run.save, run.clock
     )
     return results
 

@@ -1,6 +1,7 @@
 """Recurrent cells: each file is one equation."""
 
 from .base import Cell
+from .clockwork import ClockworkCell
 from .elman import PreactivationRNNCell, RNNCell
 from .gru import GRUCell
 from .jordan import JordanCell
@@ -9,6 +10,7 @@ from .memory import memory_cell
 
 __all__ = [
     "Cell",
+    "ClockworkCell",
     "GRUCell",
     "JordanCell",
     "LSTMCell",

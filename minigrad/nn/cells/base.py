@@ -35,6 +35,7 @@ class Cell(Module):
 
     gates = "h"
     states = "h"
+    periods: tuple[int, ...] = ()  #: of a clockwork RNN
     stream: Any = None  #: see nn/fused.py
     #: parameters that some cells have besides W, U and b; what their kernels are given
     Un: Any = None
