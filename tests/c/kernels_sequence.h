@@ -8,9 +8,29 @@ typedef struct {
     double *a[MG_ARG_CELLS + 1]; /* operands, and what the loops give for Y, HN, CN */
 } layer;
 
-static const int64_t gates_of[] = {1, 1, 4, 3, 3, 3, 3, 3, 3},
-                     blocks_of_u[] = {1, 1, 4, 3, 3, 2, 2, 2, 2},
-                     saved_of[] = {0, 0, 4, 3, 3, 3, 3, 4, 4};
+static const int64_t gates_of[] = {1, 1, 4, 3, 3, 3, 3, 3, 3, 1, 1},
+                     blocks_of_u[] = {1, 1, 4, 3, 3, 2, 2, 2, 2, 1, 1},
+                     saved_of[] = {0, 0, 4, 3, 3, 3, 3, 4, 4, 0, 0};
+
+/* The groups of a clockwork RNN: three with H - 3, 1 and 2 units; one of all, if these are few. */
+enum { CLOCK = 4 }; /* at the first step */
+static const int64_t periods_of[] = {1, 2, 3};
+static int is_clockwork(int cell) {
+    return cell == MG_SEQ_clockwork_tanh || cell == MG_SEQ_clockwork_relu;
+}
+static int64_t groups_of(int64_t H) { return H > 3 ? 3 : 1; }
+static int64_t group_of(int64_t H, int64_t unit) {
+    return H > 3 ? (unit >= H - 3) + (unit >= H - 2) : 0;
+}
+static int64_t group_end(int64_t H, int64_t group) {
+    return H > 3 ? H - (group == 0 ? 3 : group == 1 ? 2 : 0) : H;
+}
+/* where the weight from unit i to unit j is; -1: nowhere */
+static int64_t clock_weight(int64_t H, int64_t i, int64_t j) {
+    int64_t at = 0;
+    for (int64_t k = 0; k < i; k++) at += group_end(H, group_of(H, k));
+    return j < group_end(H, group_of(H, i)) ? at + j : -1;
+}
 
 static int is_lstm(int cell) { return cell >= MG_SEQ_lstm && cell < MG_SEQ_gru; }
 static int resets_after(const layer *l) {
@@ -20,7 +40,8 @@ static int resets_after(const layer *l) {
 /* how many numbers array i of a layer has; 0: it has none */
 static int64_t numbers(const layer *l, int i) {
     const int64_t G = gates_of[l->cell], V = blocks_of_u[l->cell], S = saved_of[l->cell];
-    const int gru = l->cell >= MG_SEQ_gru, lstm = is_lstm(l->cell), proj = l->P != l->H;
+    const int gru = l->cell == MG_SEQ_gru || l->cell == MG_SEQ_gru_after;
+    const int lstm = is_lstm(l->cell), proj = l->P != l->H;
     const int64_t R = l->T * l->N, H = l->H, P = l->P;
     switch (i) {
     case MG_ARG_X:
@@ -28,7 +49,7 @@ static int64_t numbers(const layer *l, int i) {
     case MG_ARG_W:
     case MG_ARG_DW: return l->I * G * H;
     case MG_ARG_U:
-    case MG_ARG_DU: return P * V * H;
+    case MG_ARG_DU: return is_clockwork(l->cell) ? 1 + clock_weight(H, H - 1, H - 1) : P * V * H;
     case MG_ARG_UN:
     case MG_ARG_DUN: return gru ? H * H : 0;
     case MG_ARG_PROJ:
@@ -84,6 +105,17 @@ static double remember(const layer *l, const double *x, const double *h, int64_t
     return logistic(gate(l, x, h, g + 1, j) + seen(l, 2, j, *c)) * tanh(*c);
 }
 
+/* h' of unit j at step s */
+static double clock_unit(const layer *l, const double *x, const double *h, int64_t s, int64_t j) {
+    if ((CLOCK + s) % periods_of[group_of(l->H, j)]) return h[j];
+    double z = gate(l, x, NULL, 0, j);
+    for (int64_t i = 0; i < l->H; i++) {
+        const int64_t at = clock_weight(l->H, i, j);
+        z += at < 0 ? 0 : h[i] * l->a[MG_ARG_U][at];
+    }
+    return tanh(z);
+}
+
 /* The equations, a row at a time. */
 static void plain(layer *l, int reverse) {
     const int64_t H = l->H, P = l->P;
@@ -95,10 +127,12 @@ static void plain(layer *l, int reverse) {
             const int64_t row = (reverse ? l->T - 1 - s : s) * l->N + r;
             const double *x = l->a[MG_ARG_X] + row * l->I, *un = l->a[MG_ARG_UN];
             double reset[64];
-            for (int64_t j = 0; j < H && l->cell >= MG_SEQ_gru; j++)
+            for (int64_t j = 0; j < H && un; j++)
                 reset[j] = logistic(gate(l, x, h, 0, j));
             for (int64_t j = 0; j < H; j++) {
-                if (l->cell == MG_SEQ_rnn_tanh) {
+                if (l->cell == MG_SEQ_clockwork_tanh) {
+                    new[j] = clock_unit(l, x, h, s, j);
+                } else if (l->cell == MG_SEQ_rnn_tanh) {
                     new[j] = tanh(gate(l, x, h, 0, j));
                 } else if (l->cell == MG_SEQ_rnn_relu) {
                     new[j] = fmax(gate(l, x, h, 0, j), 0);
@@ -154,7 +188,12 @@ static void near_to(int64_t i, int dtype, double got, double want, const char *w
 static void test_one_sequence(layer *l, int dtype, int reverse) {
     enum { ALL = MG_ARG_DC0 + 1 };
     const size_t size = dtype == MG_F32 ? sizeof(float) : sizeof(double);
-    const int64_t form[] = {dtype, l->cell, l->T, l->N, l->I, l->H, l->P, reverse};
+    const int64_t H = l->H, groups = groups_of(H);
+    int64_t form[16] = {dtype, l->cell, l->T, l->N, l->I, H, l->P, reverse, CLOCK, groups};
+    for (int64_t j = 0; j < groups; j++) {
+        form[10 + j] = group_end(H, j) - (j ? group_end(H, j - 1) : 0);
+        form[10 + groups + j] = periods_of[j];
+    }
     void *real[ALL] = {NULL};
     double *weights[3] = {NULL};
     for (int i = 0; i < ALL; i++) {
@@ -209,7 +248,7 @@ static void test_one_sequence(layer *l, int dtype, int reverse) {
 static void test_sequences(int dtype) {
     static const int64_t sizes[][4] = {{1, 1, 1, 1}, {5, 3, 2, 5}, {4, 1, 3, 9}, {3, 9, 4, 17}};
     for (int cell = 0; cell < MG_SEQS; cell++) {
-        if (cell == MG_SEQ_rnn_relu)
+        if (cell == MG_SEQ_rnn_relu || cell == MG_SEQ_clockwork_relu)
             continue; /* differences stumble over its kink: test_fused.py */
         for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
             for (int how = 0; how < (is_lstm(cell) && sizes[k][3] > 1 ? 4 : 2); how++) {
