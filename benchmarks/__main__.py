@@ -24,7 +24,7 @@ from . import (
     threads,
 )
 from .harness import FULL, QUICK, Bench
-from .recurrent import layers, long, streaming, variants, workers
+from .recurrent import clockwork, layers, long, streaming, variants, workers
 
 PARTS = {
     "gemm": gemm.run,
@@ -46,6 +46,7 @@ PARTS = {
     "recurrent.long": long.run,
     "recurrent.memory": long.run_memory,
     "recurrent.lengths": long.run_lengths,
+    "recurrent.clockwork": clockwork.run,
 }
 
 
