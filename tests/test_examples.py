@@ -156,6 +156,8 @@ def test_patterns() -> None:
     shares = {line.split(":")[0]: numbers(line)[-1] for line in run("patterns").splitlines()}
     assert len(shares) == 5
     assert min(shares.values()) > 0.95
+
+
 def test_lstm_vs_gru() -> None:
     lines = run("lstm_vs_gru").splitlines()
     words = {line[:40].strip(): line[40:].split() for line in lines}

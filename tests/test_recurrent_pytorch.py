@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cell_table import FUSED, KINDS, leaf
+from cell_table import KINDS, leaf
 from draw import Draw
 from hypothesis import given
 from hypothesis import strategies as st

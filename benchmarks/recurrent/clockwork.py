@@ -43,8 +43,10 @@ class Clockwork(Step):
 
 
 def multiplications(case: Case, periods: Any, kept: bool) -> float:
-    """Per step and sequence, forward: of active groups by what they hear.  kept: a group's message is
-    computed when it speaks, and kept for those who hear it (cextension/kernels/clockwork.inc).
+    """Per step and sequence, forward: of active groups by what they hear.
+
+    kept: a group's message is computed when it speaks, and kept for those who hear it
+    (cextension/kernels/clockwork.inc).
     """
     sizes = [case.H // len(periods)] * len(periods)
     ends = list(accumulate(sizes))
@@ -56,7 +58,9 @@ def run(bench: Bench) -> None:
     """Time and multiplications against nn.RNN, and time against torch's."""
     for sizes, periods, target in CASES:
         case = Case("RNN", *sizes)
-        name = f"clockwork {case.T},{case.B},{case.I},{case.H}, periods {periods[0]} … {periods[-1]}"
+        name = (
+            f"clockwork {case.T},{case.B},{case.I},{case.H}, periods {periods[0]} … {periods[-1]}"
+        )
         if not bench.wants(name) or (bench.quick and sizes[1] != 32):
             continue
         for threads in bench.threads:

@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from ..tape import no_grad
 from . import convert
 from .cells import ClockworkCell, GRUCell, JordanCell, LSTMCell, RNNCell
 from .front import Layers
