@@ -13,11 +13,11 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def run(name: str) -> str:
+def run(name: str, *options: str) -> str:
     """What the example prints, in a process of its own, with one thread."""
     environment = {**os.environ, "MINIGRAD_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
     result = subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py")],
+        [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *options],
         capture_output=True, encoding="utf-8", timeout=300, env=environment, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -173,3 +173,12 @@ def test_lstm_vs_gru() -> None:
     assert values["kept: a short cut"] == [1, 1]
     assert values["gates half open"] == pytest.approx([2.0**-50] * 2, rel=1e-5)
     assert values["kept but replaced in step 25: cut off"] == [0, 0]
+def test_clockwork() -> None:
+    lines = run("clockwork", "--quick").splitlines()
+    found = {line.split()[0]: numbers(line) for line in lines[2:5]}
+    counts, learnt, continued = (dict(zip(found, column)) for column in zip(*found.values()))
+    assert max(counts.values()) < 1.05 * min(counts.values())
+    assert learnt["CW-RNN"] < 0.5 < 0.9 < learnt["SRN"] < 1.1
+    assert learnt["CW-RNN"] < learnt["LSTM"]
+    assert continued["CW-RNN"] < 0.5
+    assert lines[5] == "CW-RNN learns best, CW-RNN can go on"

@@ -210,7 +210,7 @@ def test_a_mask_is_its_steps_removed_by_hand(kind: Kind, data: Any) -> None:
         (as_tuple(final), [y[np.flatnonzero(mask[:, i]), i] for i in range(net.n)]), (together, ys)
     )
     if net.n and mask.any():
-        wanted = [x, *state, *net.front.parameters()]
+        wanted = [x, *tracked(state), *net.front.parameters()]
         losses = weighted([y[np.flatnonzero(mask[:, i]), i] for i in range(net.n)]), weighted(ys)
         same(*(mg.grad(loss, wanted) for loss in losses))
 
