@@ -113,6 +113,18 @@ int mg_sequence_backward(const int64_t *form, void *const *arrays, const int64_t
     return table->sequence_backward(form, arrays, counts);
 }
 
+/* ---- the derivatives of one step ---------------------------------------------------------- */
+
+int mg_step_jacobian(const int64_t *form, void *const *arrays) {
+    const mg_table *table = mg_kernels((int)form[0]);
+    return table ? table->step_jacobian(form, arrays) : MG_BAD_OP;
+}
+
+int mg_rtrl(const int64_t *form, void *const *arrays) {
+    const mg_table *table = mg_kernels((int)form[0]);
+    return table ? table->rtrl(form, arrays) : MG_BAD_OP;
+}
+
 /* ---- training ---------------------------------------------------------------------------- */
 
 int mg_update(int op, int dtype, int64_t count, const int64_t *sizes, void *const *arrays,
@@ -131,4 +143,10 @@ int mg_scale(int dtype, int64_t count, const int64_t *sizes, void *const *arrays
     if (!table) return MG_BAD_OP;
     table->scale(count, sizes, arrays, factor);
     return MG_OK;
+}
+
+int mg_covariance(int dtype, int64_t count, const int64_t *sizes, void *P, int64_t v, const void *V,
+                  const double *q, int64_t h, const void *H, void *PH, double *least) {
+    const mg_table *table = mg_kernels(dtype);
+    return table ? table->covariance(count, sizes, P, v, V, q, h, H, PH, least) : MG_BAD_OP;
 }

@@ -142,6 +142,32 @@ int mg_sequence_step(const int64_t *form, void *const *arrays, const void *x, co
                      const void *c, void *h_new, void *c_new);
 int mg_sequence_backward(const int64_t *form, void *const *arrays, const int64_t *counts);
 
+/* ---- the derivatives of one step ------------------------------------------------------------- */
+
+/* Of a cell without a projection, from what a forward call of one step has left.  The state s is h,
+ * of an LSTM (h, c): n = H or 2 H numbers.  Z columns: those of the gates, and of gru_after's h Un.
+ *     form = { dtype, cell, N, I, H, P, masked, where W, U, b, Un, c begin among P parameters or -1 }
+ * of which mg_step_jacobian, which writes J, E and R, reads the first five numbers, and mg_rtrl,
+ * which writes S_NEW, all: S' = J S + the immediate derivatives, see kernels/rtrl.inc. */
+enum mg_jacobian_array {
+    MG_JAC_X,     /* [N, I] */
+    MG_JAC_U,     /* [H, V H] */
+    MG_JAC_UN,    /* [H, H] of a GRU */
+    MG_JAC_H,     /* [N, H]: before the step, as c */
+    MG_JAC_C,     /* [N, H] of an LSTM */
+    MG_JAC_H_NEW, /* [N, H]: after it */
+    MG_JAC_C_NEW,
+    MG_JAC_GATES, /* [N, S H]; for an rnn, none */
+    MG_JAC_J,  /* [N, n, n]: the derivative of number j of the new state by number i of the old */
+    MG_JAC_E,  /* [N, n / H, Z]: the derivative of unit k's states by column k of each gate */
+    MG_JAC_R,  /* [N, H, H] of gru: that of unit i by column k of the reset gate */
+    MG_JAC_RH, /* [N, H] of gru: r h */
+    MG_JAC_S,  /* [N, n, P], masked [N, n / H, P]; NULL: zeros */
+    MG_JAC_S_NEW
+};
+int mg_step_jacobian(const int64_t *form, void *const *arrays);
+int mg_rtrl(const int64_t *form, void *const *arrays);
+
 /* ---- training ------------------------------------------------------------------------------ */
 
 /* These take a list of `count` contiguous arrays, the i-th with sizes[i] numbers. */
@@ -154,6 +180,11 @@ int mg_update(int op, int dtype, int64_t count, const int64_t *sizes, void *cons
 double mg_sum_squares(int dtype, int64_t count, const int64_t *sizes, void *const *arrays);
 /* x *= factor */
 int mg_scale(int dtype, int64_t count, const int64_t *sizes, void *const *arrays, double factor);
+/* Of a Kalman filter, for each of `count` groups of weights with a symmetric P [n, n], n = sizes[g],
+ * one behind the other: first P = P - Vᵀ V + q[g] I, then PH = H P.  V [v, sum of sizes], and H and PH
+ * [h, sum of sizes]; v or h may be 0.  least[g]: the smallest number on the diagonal of P. */
+int mg_covariance(int dtype, int64_t count, const int64_t *sizes, void *P, int64_t v, const void *V,
+                  const double *q, int64_t h, const void *H, void *PH, double *least);
 
 /* ---- machine ------------------------------------------------------------------------------- */
 

@@ -82,10 +82,14 @@ typedef struct {
     int (*sequence_backward)(const int64_t *form, void *const *arrays, const int64_t *counts);
     int (*clockwork_forward)(const int64_t *form, void *const *arrays, const int64_t *counts);
     int (*clockwork_backward)(const int64_t *form, void *const *arrays, const int64_t *counts);
+    int (*step_jacobian)(const int64_t *form, void *const *arrays);
+    int (*rtrl)(const int64_t *form, void *const *arrays);
     int (*update)(int op, int64_t count, const int64_t *sizes, void *const *arrays,
                   const double *hyper);
     double (*sum_squares)(int64_t count, const int64_t *sizes, void *const *arrays);
     void (*scale)(int64_t count, const int64_t *sizes, void *const *arrays, double factor);
+    int (*covariance)(int64_t count, const int64_t *sizes, void *P, int64_t v, const void *V,
+                      const double *q, int64_t h, const void *H, void *PH, double *least);
 } mg_table;
 
 /* The kernels in use for MG_F32 or MG_F64 (cpu.c); NULL for any other dtype. */

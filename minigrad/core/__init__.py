@@ -63,6 +63,8 @@ from .elementwise import (
     unary,
     where,
 )  # fmt: skip
+from .filter import covariance
+from .jacobian import StepJacobian
 from .machine import (
     compiled_isas,
     get_num_threads,
