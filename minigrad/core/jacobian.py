@@ -25,9 +25,6 @@ from .sequence import SEQ, sequence_forward
 _STATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 2, "gru": 1, "gru_after": 1}
 #: columns of E, in blocks of width H
 _COLUMNS = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3, "gru_after": 4}
-#: of the parameters, in the order in which C takes their places
-LETTERS = ("W", "U", "b", "Un", "c")
-
 _mul = binary("mul")
 
 
@@ -44,7 +41,11 @@ class StepJacobian:
     ValueError where shapes do not fit.
     """
 
-    __slots__ = ("E", "J", "R", "cell", "form", "h", "memory", "n", "pointers", "states")
+    #: what there is in C
+    cells = tuple(_STATES)
+    #: of the parameters, in the order in which C takes their places
+    letters = ("W", "U", "b", "Un", "c")
+    __slots__ = ("E", "J", "R", "form", "h", "memory", "n", "name", "pointers", "states")
 
     def __init__(self, cell: str, x: Any, parameters: dict[str, Any], state: Sequence[Any]) -> None:
         x, *state = (contiguous(a) for a in (x, *state))
@@ -57,7 +58,7 @@ class StepJacobian:
             cell, x, W, U, Un, None, p.get("b"), p.get("c"), h, c, save=True
         )
         assert saved is not None
-        (N, H), code, self.cell = h.shape, h.layout.code, cell
+        (N, H), code, self.name = h.shape, h.layout.code, cell
         self.states, self.h = new, h
         self.n = n = _STATES[cell] * H
         transposed = empty_of((N, n, n), code)
@@ -87,10 +88,10 @@ class StepJacobian:
             raise ValueError(f"S {describe(S)}: {self.h.dtype} {list(shape)} is needed")
         old = None if S is None else contiguous(S)
         new = empty_of(shape, self.h.layout.code)
-        form = [*self.form, size, masked, *(places.get(letter, -1) for letter in LETTERS)]
+        form = [*self.form, size, masked, *(places.get(letter, -1) for letter in self.letters)]
         pointers = [*self.pointers, NULL if old is None else old.ptr, new.ptr]
         status = lib.mg_rtrl(ffi.new("int64_t[]", form), ffi.new("void *[]", pointers))
-        check(status, f"{self.cell}: a step of RTRL", new)
+        check(status, f"{self.name}: a step of RTRL", new)
         return new
 
 

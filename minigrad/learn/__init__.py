@@ -2,9 +2,13 @@
 
 from .average import EarlyStopping, WeightAverage
 from .fit import Epoch, evaluate, fit
+from .jacobians import Transition, differentiate, immediate, step_jacobian
+from .rtrl import RTRL, SnAp1
 from .tbptt import Bias, detached, tbptt, truncation_bias
+from .uoro import UORO
 
 __all__ = [
-    "Bias", "EarlyStopping", "Epoch", "WeightAverage", "detached", "evaluate", "fit", "tbptt",
+    "RTRL", "UORO", "Bias", "EarlyStopping", "Epoch", "SnAp1", "Transition", "WeightAverage",
+    "detached", "differentiate", "evaluate", "fit", "immediate", "step_jacobian", "tbptt",
     "truncation_bias",
 ]  # fmt: skip
