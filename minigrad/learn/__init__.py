@@ -1,6 +1,7 @@
 """Learning through time: algorithms, training loops, what makes them robust."""
 
 from .average import EarlyStopping, WeightAverage
+from .ekf import EKF, annealed, output_jacobian
 from .fit import Epoch, evaluate, fit
 from .jacobians import Transition, differentiate, immediate, step_jacobian
 from .rtrl import RTRL, SnAp1
@@ -8,7 +9,7 @@ from .tbptt import Bias, detached, tbptt, truncation_bias
 from .uoro import UORO
 
 __all__ = [
-    "RTRL", "UORO", "Bias", "EarlyStopping", "Epoch", "SnAp1", "Transition", "WeightAverage",
-    "detached", "differentiate", "evaluate", "fit", "immediate", "step_jacobian", "tbptt",
-    "truncation_bias",
+    "EKF", "RTRL", "UORO", "Bias", "EarlyStopping", "Epoch", "SnAp1", "Transition", "WeightAverage",
+    "annealed", "detached", "differentiate", "evaluate", "fit", "immediate", "output_jacobian",
+    "step_jacobian", "tbptt", "truncation_bias",
 ]  # fmt: skip

@@ -129,9 +129,7 @@ class Derivatives:
     computes them where it can.
     """
 
-    def __init__(
-        self, transition: Transition, x: Tensor, state: State, fused: bool = True
-    ) -> None:
+    def __init__(self, transition: Transition, x: Tensor, state: State, fused: bool = True) -> None:
         if len(x.shape) != 2 or x.requires_grad:
             raise ValueError(
                 f"input {list(x.shape)}: one time step [N, I] is needed, of an input that does not "
@@ -161,7 +159,9 @@ class Derivatives:
         g[where] = 1
         with no_grad():
             found = grad(self._after, of, from_numpy(g), retain_graph=True, allow_unused=True)
-        return [np.zeros(p.shape, p.dtype) if dp is None else dp.numpy() for p, dp in zip(of, found)]
+        return [
+            np.zeros(p.shape, p.dtype) if dp is None else dp.numpy() for p, dp in zip(of, found)
+        ]
 
     @cached_property
     def J(self) -> Tensor:

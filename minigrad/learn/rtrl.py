@@ -38,8 +38,10 @@ def accumulate(parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> Non
 
 
 class RTRL:
-    """Gradients through time without going back: R. Williams and D. Zipser, A Learning Algorithm for
-    Continually Running Fully Recurrent Neural Networks, 1989.  (MISSION B11)
+    """The exact gradient through time without going back.  (MISSION B11)
+
+    R. Williams and D. Zipser, A Learning Algorithm for Continually Running Fully Recurrent Neural
+    Networks, 1989.
 
     model: a Cell, or layers of cells (`learn.Transition` says which).  Of one RNNCell, LSTMCell without
     projection or GRUCell C does the work; all others go through the tape; fused=False: these, too.
@@ -166,8 +168,10 @@ class RTRL:
 
 
 class SnAp1(RTRL):
-    """RTRL that keeps, of S, what can differ from zero after one step: J. Menick et al., Practical
-    Real Time Recurrent Learning with a Sparse Approximation to the Jacobian, 2020 (SnAp with n = 1).
+    """RTRL that keeps, of S, what can differ from zero after one step.
+
+    J. Menick et al., Practical Real Time Recurrent Learning with a Sparse Approximation to the Jacobian,
+    2020 (SnAp with n = 1).
 
         S_t = M ∘ (J_t S_{t-1} + ∂⁺s_t/∂θ),    M: where ∂⁺s/∂θ is not zero for all x, s and θ
 

@@ -14,7 +14,9 @@ from .rtrl import accumulate
 
 
 class UORO:
-    """RTRL with S of rank one: C. Tallec and Y. Ollivier, Unbiased Online Recurrent Optimization, 2017.
+    """RTRL with S of rank one, right on average.
+
+    C. Tallec and Y. Ollivier, Unbiased Online Recurrent Optimization, 2017.
 
     In place of S_t there are a row s̃ of n numbers and one θ̃ of P, with E[s̃ᵀ θ̃] = S_t:
 
@@ -75,7 +77,8 @@ class UORO:
         """s̃ and θ̃ of the new state, which is given with its graph."""
         F = self.transition
         forward = self._jacobian_times(whole, self.s)
-        nu = where(rand(*whole.shape) < 0.5, -1.0, 1.0).to(whole.dtype)
+        coin: Any = rand(*whole.shape)
+        nu = where(coin < 0.5, -1.0, 1.0).to(whole.dtype)
         ps = list(F.parameters.values())
         found = grad(whole, ps, nu, retain_graph=True, allow_unused=True)
         with no_grad():
