@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd import Tensor, grad
-from ..ops.create import from_numpy
+from ..ops.create import from_numpy, zeros_like
+from ..ops.shape import stack
 from ..tape import no_grad
 from .jacobians import Derivatives, Transition, pattern
 
@@ -118,7 +119,7 @@ class RTRL:
         gs = [leaf.grad for leaf, _ in self._leaves]
         if all(g is None for g in gs):
             raise ValueError("the loss was not computed from what the last step() gave")
-        parts = self.transition.parts(self._gradient(gs))
+        parts = self.transition.parts(self._gradient([_stacked([g]) for g in gs])[0])
         accumulate(list(self.transition.parameters.values()), list(parts.values()))
 
     def jacobian(self, y: Tensor, params: Sequence[Tensor]) -> Any:
@@ -134,15 +135,20 @@ class RTRL:
             one = np.zeros(y.layout.size, y.dtype)
             one[i] = 1
             g = from_numpy(one.reshape(y.shape))
-            found = grad(y, [*leaves, *params], g, retain_graph=True, allow_unused=True)
-            with no_grad():
-                through = self.transition.parts(self._gradient(found[: len(leaves)]))
-            row = []
-            for p, direct in zip(params, found[len(leaves) :]):
-                total = np.zeros(p.shape, p.dtype) if direct is None else direct.numpy()
-                row.append((total + through[own[p]].numpy() if p in own else total).ravel())
-            rows.append(np.concatenate(row))
-        return np.stack(rows)
+            rows.append(grad(y, [*leaves, *params], g, retain_graph=True, allow_unused=True))
+        columns = list(zip(*rows))  # of leaves, then of params: the gradient of each number of y
+        through = self.transition.parts(
+            self._gradient([_stacked(g) for g in columns[: len(leaves)]])
+        )
+        blocks = []
+        for p, direct in zip(params, columns[len(leaves) :]):
+            block = through[own[p]].numpy() if p in own else 0.0
+            if any(g is not None for g in direct):
+                block = block + np.stack(
+                    [np.zeros(p.shape, p.dtype) if g is None else g.numpy() for g in direct]
+                )
+            blocks.append((np.zeros((len(rows), *p.shape)) + block).reshape(len(rows), -1))
+        return np.concatenate(blocks, axis=1)
 
     # ---- what an approximation changes -----------------------------------------------------------
 
@@ -157,12 +163,12 @@ class RTRL:
 
     @no_grad()
     def _gradient(self, gs: Sequence[Tensor | None]) -> Tensor:
-        """Σ g S [P] over the numbers of the batch's states; gs: the gradients of the leaves."""
+        """Σ g S [m, P] over the numbers of the states; gs: of each leaf m gradients [m, N, width]."""
         total: Any = None
         for g, (_, at) in zip(gs, self._leaves):
             if g is not None:
-                width = g.shape[1]
-                part = (g.reshape(-1, 1, width) @ self.S[:, at : at + width]).sum((0, 1))
+                S = self.S[:, at : at + g.shape[2]]
+                part = (g.permute(1, 0, 2) @ S).sum(0)
                 total = part if total is None else total + part
         return total
 
@@ -212,7 +218,15 @@ class SnAp1(RTRL):
         total: Any = None
         for i, g in enumerate(gs):
             if g is not None:
-                S = self.S[:, i].reshape(-1, size // H, H)
-                part = (S * g.reshape(-1, 1, H)).sum(0).reshape(-1)
+                S = self.S[:, i].reshape(1, -1, size // H, H)
+                part = (S * g.reshape(len(g), -1, 1, H)).sum(1).reshape(-1, size)
                 total = part if total is None else total + part
         return total
+
+
+def _stacked(gs: Sequence[Tensor | None]) -> Tensor | None:
+    """Gradients of one tensor as an array [m, ...]; None where all are."""
+    like = next((g for g in gs if g is not None), None)
+    if like is None:
+        return None
+    return stack([zeros_like(like) if g is None else g.detach() for g in gs])
