@@ -242,20 +242,22 @@ def pattern(transition: Transition) -> Any:
     """Which numbers of D can be other than zero at all: bool ndarray [n, P].
 
     That is, which parameters act on which numbers of the state within one step.  Found at random
-    inputs, states and parameters, where nothing is zero by chance.
+    inputs, states and parameters, several times, as a relu may be off by chance.
     """
     twin = Transition(copy.deepcopy(transition.model))
     rng = np.random.default_rng(0)
-    with no_grad():
-        for p in twin.parameters.values():
-            p.copy_((rng.standard_normal(p.shape) / np.sqrt(max(1, p.shape[0]))).astype(p.dtype))
-    rows, dtype = 8, twin.cells[0].W.dtype
-    x, *state = (
-        from_numpy(rng.standard_normal((rows, w)).astype(dtype))
-        for w in (twin.cells[0].input_size, *twin.widths)
-    )
-    D = Derivatives(twin, x, tuple(state), fused=False).D
-    return (D.numpy()[:, : twin.n] != 0).any(0)
+    dtype, found = twin.cells[0].W.dtype, np.zeros((twin.n, twin.size), bool)
+    for _ in range(16):
+        with no_grad():
+            for p in twin.parameters.values():
+                p.copy_((rng.standard_normal(p.shape) / np.sqrt(max(1, p.shape[0]))).astype(dtype))
+        x, *state = (
+            from_numpy(rng.standard_normal((2, width)).astype(dtype))
+            for width in (twin.cells[0].input_size, *twin.widths)
+        )
+        D = Derivatives(twin, x, tuple(state), fused=False).D
+        found |= (D.numpy()[:, : twin.n] != 0).any(0)
+    return found
 
 
 def _flat(state: Any) -> list[Tensor]:
