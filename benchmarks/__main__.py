@@ -14,6 +14,7 @@ import minigrad
 
 from . import (
     char_model,
+    covariance,
     elementwise,
     gemm,
     importing,
@@ -32,6 +33,7 @@ PARTS = {
     "reductions": reductions.run,
     "small_ops": small_ops.run,
     "optim": optimizers.run,
+    "covariance": covariance.run,
     "char": char_model.run,
     "threads": threads.run,
     "contention": threads.run_contended,
