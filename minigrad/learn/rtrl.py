@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd import Tensor, grad
-from ..ops.create import from_numpy, zeros_like
-from ..ops.shape import stack
+from ..ops.create import from_numpy
 from ..tape import no_grad
 from .jacobians import Derivatives, Transition, pattern
 
@@ -119,7 +118,8 @@ class RTRL:
         gs = [leaf.grad for leaf, _ in self._leaves]
         if all(g is None for g in gs):
             raise ValueError("the loss was not computed from what the last step() gave")
-        parts = self.transition.parts(self._gradient([_stacked([g]) for g in gs])[0])
+        stacked = [None if g is None else g.reshape(1, *g.shape) for g in gs]
+        parts = self.transition.parts(self._gradient(stacked)[0])
         accumulate(list(self.transition.parameters.values()), list(parts.values()))
 
     def jacobian(self, y: Tensor, params: Sequence[Tensor]) -> Any:
@@ -128,26 +128,22 @@ class RTRL:
         y was computed from what the last `step` gave; the graph stays.  Nothing is added to any
         `.grad`.
         """
-        own = {p: name for name, p in self.transition.parameters.items()}
+        F, m = self.transition, y.layout.size
         leaves = [leaf for leaf, _ in self._leaves]
-        rows = []
-        for i in range(y.layout.size):
-            one = np.zeros(y.layout.size, y.dtype)
-            one[i] = 1
-            g = from_numpy(one.reshape(y.shape))
-            rows.append(grad(y, [*leaves, *params], g, retain_graph=True, allow_unused=True))
-        columns = list(zip(*rows))  # of leaves, then of params: the gradient of each number of y
-        through = self.transition.parts(
-            self._gradient([_stacked(g) for g in columns[: len(leaves)]])
-        )
+        ones = np.eye(m, dtype=y.dtype).reshape(m, *y.shape)
+        rows = [
+            grad(y, [*leaves, *params], from_numpy(one), retain_graph=True, allow_unused=True)
+            for one in ones
+        ]
+        direct = [_stacked(gs, p.shape) for gs, p in zip(zip(*rows), [*leaves, *params])]
+        gs = [None if g is None else from_numpy(g) for g in direct[: len(leaves)]]
+        through = self._gradient(gs).numpy()
+        at = {p: F.places[name] for name, p in F.parameters.items()}
         blocks = []
-        for p, direct in zip(params, columns[len(leaves) :]):
-            block = through[own[p]].numpy() if p in own else 0.0
-            if any(g is not None for g in direct):
-                block = block + np.stack(
-                    [np.zeros(p.shape, p.dtype) if g is None else g.numpy() for g in direct]
-                )
-            blocks.append((np.zeros((len(rows), *p.shape)) + block).reshape(len(rows), -1))
+        for p, g in zip(params, direct[len(leaves) :]):
+            size = p.layout.size
+            own = through[:, at[p] : at[p] + size] if p in at else np.zeros((m, size), p.dtype)
+            blocks.append(own if g is None else own + g.reshape(m, size))
         return np.concatenate(blocks, axis=1)
 
     # ---- what an approximation changes -----------------------------------------------------------
@@ -224,9 +220,10 @@ class SnAp1(RTRL):
         return total
 
 
-def _stacked(gs: Sequence[Tensor | None]) -> Tensor | None:
-    """Gradients of one tensor as an array [m, ...]; None where all are."""
-    like = next((g for g in gs if g is not None), None)
-    if like is None:
+def _stacked(gs: Sequence[Tensor | None], shape: tuple[int, ...]) -> Any:
+    """m gradients of one tensor as an ndarray [m, *shape]; None where all are."""
+    given = [g for g in gs if g is not None]
+    if not given:
         return None
-    return stack([zeros_like(like) if g is None else g.detach() for g in gs])
+    zero = np.zeros(shape, given[0].dtype)
+    return np.stack([zero if g is None else g.numpy() for g in gs])
