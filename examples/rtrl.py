@@ -19,8 +19,8 @@ arguments = argparse.ArgumentParser(description="what RTRL costs, beside BPTT")
 arguments.add_argument("--quick", action="store_true", help="smaller sizes")
 arguments.add_argument("--plot", metavar="FILE", help="draw the costs (needs matplotlib)")
 options = arguments.parse_args()
-SIZES = [(n, 500) for n in (8, 16, 32, 64, 96)] + [(32, T) for T in (50, 5000, 50000)]
-SIZES = [(8, 100), (16, 100), (16, 1000)] if options.quick else SIZES
+SIZES = [(n, 500) for n in (32, 48, 64, 96, 128)] + [(32, T) for T in (50, 5000, 50000)]
+SIZES = [(32, 100), (48, 100), (32, 1000)] if options.quick else SIZES
 NAMES = {"BPTT": None, "RTRL": learn.RTRL, "SnAp-1": learn.SnAp1}
 
 

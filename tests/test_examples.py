@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -182,3 +183,43 @@ def test_clockwork() -> None:
     assert learnt["CW-RNN"] < learnt["LSTM"]
     assert continued["CW-RNN"] < 0.5
     assert lines[5] == "CW-RNN learns best, CW-RNN can go on"
+def test_rtrl() -> None:
+    table = [numbers(line) for line in run("rtrl", "--quick").splitlines()[2:]]
+    assert [row[:2] for row in table] == [[32, 100], [48, 100], [32, 1000]]
+    bptt, rtrl, snap = ([row[k] for row in table] for k in (4, 6, 8))  # kilobytes kept
+    assert bptt[2] > 8 * bptt[0]  # grows with T
+    for row, kept, masked in zip(table, rtrl, snap):
+        n, _, size = row[:3]
+        assert kept == pytest.approx(
+            2 * n * size * 4 / 1024, rel=0.05
+        )  # n P numbers, of h and c each
+        assert masked == pytest.approx(2 * size * 4 / 1024, rel=0.2)
+
+
+def test_rtrl_approximate() -> None:
+    lines = run("rtrl_approximate", "--quick").splitlines()
+    assert len(lines) == 5
+    for line in lines[2:]:
+        difference, snap, one, some, many = numbers(line)
+        assert difference < 1e-12
+        assert snap > 0.7
+        assert 0 < one < some < many
+        assert many > 0.9
+
+
+def passes(line: str) -> float:
+    """How many it took, infinity for "> 30"."""
+    return math.inf if "> " in line else numbers(line.rpartition(":")[2])[0]
+
+
+def test_ekf() -> None:
+    lines = run("ekf", "--quick").splitlines()[1:]
+    gekf, *_, slow, fast = (passes(line) for line in lines)
+    assert gekf <= 4
+    assert min(slow, fast) > 5 * gekf
+
+
+def test_ekf_reber() -> None:
+    ekf, adam = (numbers(line)[1] for line in run("ekf_reber", "--quick").splitlines()[1:])
+    assert ekf <= 3
+    assert adam >= 3 * ekf
