@@ -20,4 +20,5 @@ cd /
 "$venv/bin/python" -c 'import sys, minigrad._core as c; assert c.__file__.startswith(sys.prefix), c'
 "$venv/bin/python" -m pytest -q -p no:cacheprovider --rootdir "$tests/.." -c "$tests/../pyproject.toml" \
     "$tests/test_core.py" "$tests/test_parallel.py" "$tests/test_ops.py" "$tests/test_optim.py" \
-    "$tests/test_fused.py" "$tests/test_fused_face.py"
+    "$tests/test_fused.py" "$tests/test_fused_face.py" \
+    "$tests/test_jacobians.py" "$tests/test_rtrl.py" "$tests/test_ekf.py"

@@ -78,6 +78,13 @@ class Transition:
         for name, p in self.parameters.items():
             self.places[name] = self.size
             self.size += p.layout.size
+        #: of a single cell, what C needs
+        self.operands = dict(self.cells[0].named_parameters())
+        #: the name under which C knows the derivatives of this step; None where it does not
+        self.kernel = kernel_of(self.cells[0]) if len(self.cells) == 1 else None
+        known = set(core.StepJacobian.letters).issuperset(self.operands)
+        if not known or self.kernel not in core.StepJacobian.cells:
+            self.kernel = None
 
     def checked(self, state: Any, n: int) -> State:
         """`state`, nested or flat, as a flat tuple of [n, H] tensors; None: the initial one."""
@@ -112,14 +119,6 @@ class Transition:
             for (name, p), at in zip(self.parameters.items(), self.places.values())
         }
 
-    @property
-    def kernel(self) -> str | None:
-        """The name under which C knows the derivatives of this step; None where it does not."""
-        name = kernel_of(self.cells[0]) if len(self.cells) == 1 else None
-        known = name in core.StepJacobian.cells
-        given = {name for name, _ in self.cells[0].named_parameters()}
-        return name if known and given <= set(core.StepJacobian.letters) else None
-
 
 class Derivatives:
     """One step of `transition` from x [N, I] and the state, with its derivatives.
@@ -138,8 +137,7 @@ class Derivatives:
         self.transition = F = transition
         self._kernel: Any = None
         if fused and F.kernel is not None:
-            (cell,) = F.cells
-            self._kernel = core.StepJacobian(F.kernel, x, dict(cell.named_parameters()), state)
+            self._kernel = core.StepJacobian(F.kernel, x, F.operands, state)
             self.state: State = self._kernel.states
             self.y = self.state[0]
             self.m = F.n

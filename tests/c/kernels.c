@@ -199,6 +199,7 @@ static void same(array y[3]) {
 #include "kernels_matrix.h"
 #include "kernels_rows.h"
 #include "kernels_sequence.h"
+#include "kernels_learning.h"
 
 /* ---- memory and machine ------------------------------------------------------------------ */
 
@@ -281,6 +282,8 @@ int main(void) {
             test_updates(dtype);
             test_lists(dtype);
             test_sequences(dtype);
+            test_steps(dtype);
+            test_covariance(dtype);
         }
         test_copy();
         test_memory();
