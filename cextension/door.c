@@ -125,6 +125,26 @@ int mg_rtrl(const int64_t *form, void *const *arrays) {
     return table ? table->rtrl(form, arrays) : MG_BAD_OP;
 }
 
+/* ---- sparse matrices --------------------------------------------------------------------- */
+
+int mg_spmm(int dtype, int64_t n, int64_t rows, int64_t columns, void *y, const void *x,
+            const int64_t *first, const int32_t *index, const void *value) {
+    const mg_table *table = mg_kernels(dtype);
+    return table ? table->spmm(n, rows, columns, y, x, first, index, value) : MG_BAD_OP;
+}
+
+int mg_reservoir(const int64_t *form, void *const *arrays, const int64_t *first,
+                 const int32_t *index, double leak, const int64_t *counts) {
+    const mg_table *table = mg_kernels((int)form[0]);
+    const int64_t f = form[1];
+    if (!table || (f != -1 && f != MG_MAP_tanh && f != MG_MAP_sigmoid && f != MG_MAP_relu)) {
+        return MG_BAD_OP;
+    }
+    for (int i = 2; i < 6; i++)
+        if (form[i] < 1) return MG_BAD_OP;
+    return table->reservoir(form, arrays, first, index, leak, counts);
+}
+
 /* ---- training ---------------------------------------------------------------------------- */
 
 int mg_update(int op, int dtype, int64_t count, const int64_t *sizes, void *const *arrays,

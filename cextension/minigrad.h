@@ -168,6 +168,33 @@ enum mg_jacobian_array {
 int mg_step_jacobian(const int64_t *form, void *const *arrays);
 int mg_rtrl(const int64_t *form, void *const *arrays);
 
+/* ---- sparse matrices ------------------------------------------------------------------------ */
+
+/* A [rows, columns] in compressed rows: row i has value[k] in column index[k], k from first[i] on,
+ * below first[i + 1].  The caller has made sure that the indices are below `columns`. */
+
+/* y [n, rows] = x [n, columns] A' */
+int mg_spmm(int dtype, int64_t n, int64_t rows, int64_t columns, void *y, const void *x,
+            const int64_t *first, const int32_t *index, const void *value);
+
+/* The reservoir of an echo state network, all time steps:
+ *     h' = (1 - leak) h + leak f(x W + b + noise + h U)
+ *     form = { dtype, f (of enum mg_map_op: tanh, sigmoid, relu; -1: none), T, N, I, H, reverse }
+ * U [H, H] is the transpose of a sparse matrix, whose values are among the arrays; reverse, counts
+ * and NULL: as in whole sequences. */
+enum mg_reservoir_array {
+    MG_RES_X,     /* [R, I] */
+    MG_RES_W,     /* [I, H] */
+    MG_RES_U,     /* [first[H]] */
+    MG_RES_B,     /* [H] */
+    MG_RES_NOISE, /* [R, H] */
+    MG_RES_H0,    /* [N, H] */
+    MG_RES_Y,     /* [R, H]: h of every step */
+    MG_RES_HN     /* [N, H] */
+};
+int mg_reservoir(const int64_t *form, void *const *arrays, const int64_t *first,
+                 const int32_t *index, double leak, const int64_t *counts);
+
 /* ---- training ------------------------------------------------------------------------------ */
 
 /* These take a list of `count` contiguous arrays, the i-th with sizes[i] numbers. */

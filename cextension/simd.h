@@ -248,6 +248,22 @@ INLINE real vsum(vec x) {
     return x[0];
 }
 
+/* x[at[0]], x[at[1]], ... by single loads: faster than the instructions for it, see sparse.inc */
+#define MG_AT_2(i) x[at[i]], x[at[(i) + 1]]
+#define MG_AT_4(i) MG_AT_2(i), MG_AT_2((i) + 2)
+#define MG_AT_8(i) MG_AT_4(i), MG_AT_4((i) + 4)
+#if MG_VBYTES == 64 && MG_IS_F32
+#define MG_AT MG_AT_8(0), MG_AT_8(8)
+#elif MG_VBYTES == 64 || (MG_VBYTES == 32 && MG_IS_F32)
+#define MG_AT MG_AT_8(0)
+#elif MG_VBYTES == 32 || MG_IS_F32
+#define MG_AT MG_AT_4(0)
+#else
+#define MG_AT MG_AT_2(0)
+#endif
+INLINE vec vgather(const real *x, const uint32_t *at) { return (vec){MG_AT}; }
+INLINE vec vgather_16(const real *x, const uint16_t *at) { return (vec){MG_AT}; }
+
 /* a0 b0 a1 b1 ... from the lower, from the upper halves of a and b */
 #if defined(__clang__)
 #define MG_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -269,3 +285,15 @@ INLINE real vsum(vec x) {
 #endif
 INLINE vec vzip_low(vec a, vec b) { return MG_SHUFFLE(a, b, MG_LOW); }
 INLINE vec vzip_high(vec a, vec b) { return MG_SHUFFLE(a, b, MG_HIGH); }
+/* lane j of t[i] <-> lane i of t[j], LANES of each: zipping the halves moves one bit of the place
+ * from the lanes to the vectors */
+INLINE void vtranspose(vec *t) {
+    UNROLL for (int bits = 1; bits < LANES; bits *= 2) {
+        vec u[LANES];
+        UNROLL for (int i = 0; i < LANES / 2; i++) {
+            u[2 * i] = vzip_low(t[i], t[i + LANES / 2]);
+            u[2 * i + 1] = vzip_high(t[i], t[i + LANES / 2]);
+        }
+        UNROLL for (int i = 0; i < LANES; i++) t[i] = u[i];
+    }
+}

@@ -84,6 +84,10 @@ typedef struct {
     int (*clockwork_backward)(const int64_t *form, void *const *arrays, const int64_t *counts);
     int (*step_jacobian)(const int64_t *form, void *const *arrays);
     int (*rtrl)(const int64_t *form, void *const *arrays);
+    int (*spmm)(int64_t n, int64_t rows, int64_t columns, void *y, const void *x,
+                const int64_t *first, const int32_t *index, const void *value);
+    int (*reservoir)(const int64_t *form, void *const *arrays, const int64_t *first,
+                     const int32_t *index, double leak, const int64_t *counts);
     int (*update)(int op, int64_t count, const int64_t *sizes, void *const *arrays,
                   const double *hyper);
     double (*sum_squares)(int64_t count, const int64_t *sizes, void *const *arrays);

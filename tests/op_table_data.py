@@ -9,7 +9,7 @@ import oracles
 from draw import REAL, Domain, Draw
 from op_row import Fixed, Sample, row
 
-from minigrad.ops import index, loss, shape
+from minigrad.ops import index, loss, shape, sparse
 
 # ---- rearranging ---------------------------------------------------------------------------------
 
@@ -342,3 +342,25 @@ def _(d: Draw) -> Sample:
     if d.flag():
         options["pos_weight"] = Fixed(d.values(s[-1:], Domain(0.2, 2.0)))
     return [d.values(s, REAL), d.values(s, Domain(0.0, 1.0))], options
+
+
+# ---- sparse products -------------------------------------------------------------------------------
+
+
+def _spmm(values: Any, x: Any, mask: Any) -> Any:
+    first = np.concatenate([[0], np.cumsum(mask.numpy().sum(1))])
+    pattern = sparse.Pattern(first, np.nonzero(mask.numpy())[1], mask.shape)
+    return sparse.spmm(values, x, pattern)
+
+
+def _spmm_oracle(values: Any, x: Any, mask: Any) -> Any:
+    A = np.zeros(mask.shape)
+    A[mask] = values
+    return x @ A.T
+
+
+@row(_spmm, _spmm_oracle, None, name="spmm")
+def _(d: Draw) -> Sample:
+    mask = d.mask((d.pick(1, 4), d.pick(1, 4)))
+    x = d.values((*d.shape(0, 2, least=1), mask.shape[1]))
+    return [d.values((int(mask.sum()),)), x, mask], {}

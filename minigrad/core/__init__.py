@@ -88,4 +88,5 @@ from .sequence import (
     sequence_forward,
 )
 from .shapes import Shape
+from .sparse import Pattern, Reservoir, spmm
 from .training import UPD, Arrays, Update, scalar
