@@ -243,8 +243,12 @@ def test_two_thousand_steps() -> None:
 
 
 def test_every_cell_is_in_the_table() -> None:
-    """Whoever adds a cell to the library adds a row, and has these tests."""
+    """Whoever adds a cell to the library adds a row, and has these tests.
+
+    The rows are of cells that are trained; test_reservoir.py has the one that is not.
+    """
     cells = {c for c in vars(nn).values() if isinstance(c, type) and issubclass(c, nn.Cell)} - {
-        nn.Cell
+        nn.Cell,
+        nn.EchoStateCell,
     }
     assert cells == {kind.cell for kind in KINDS.values()}

@@ -16,6 +16,7 @@ from .activations import (
 from .cells import (
     Cell,
     ClockworkCell,
+    EchoStateCell,
     GRUCell,
     JordanCell,
     LSTMCell,
@@ -24,6 +25,7 @@ from .cells import (
     memory_cell,
 )
 from .containers import ModuleDict, ModuleList, Sequential
+from .echo_state import EchoStateNetwork, Readout
 from .front import Layers
 from .layers import Dropout, Embedding, Flatten, Identity, LayerNorm, Linear
 from .losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss

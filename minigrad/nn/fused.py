@@ -148,7 +148,8 @@ def one_step(cell: Cell, x: Tensor, state: Any) -> State | None:
         new = _call(Run(kernel.name, partial(_readable_step, cell)), kernel, cell, x, state)
     except (TypeError, ValueError):
         return None
-    if state and pauses and not (mode.recording or cell.periods):  # C's clock is part of the form
+    streams = not (cell.periods or hasattr(cell, "reservoir"))  # these need more than operands
+    if state and pauses and not mode.recording and streams:
         with suppress(ValueError):
             cell.stream = Stream(kernel, cell, x, state)
     return new
@@ -196,6 +197,8 @@ def _initial(cell: Cell, n: int, lead: bool = False) -> State:
 def _call(run: Run, kernel: Any, cell: Any, x: Tensor, state: State, lengths: Any = None) -> State:
     if state and (len(state) != len(cell.states) or not isinstance(state[-1], Tensor)):
         raise ValueError(f"{type(cell).__name__}: the state is ({', '.join(cell.states)}), tensors")
+    if hasattr(cell, "reservoir"):
+        run.reservoir = cell.reservoir(x, *state)
     if not cell.periods:
         return sequence(run, kernel.letters[len(state)], x, *kernel.parameters(cell), *state)
     h, t = state
@@ -329,6 +332,8 @@ def _fill(record: dict[str, Any], cell: Cell, y: Any, saved: Any, packing: Any) 
 
     record.clear()
     record["h"] = y
+    if saved is None:  # of a reservoir
+        return
     if saved.cells is not None:
         record["c"] = padded(saved.cells)
     if saved.gates is not None:

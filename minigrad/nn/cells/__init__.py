@@ -2,6 +2,7 @@
 
 from .base import Cell
 from .clockwork import ClockworkCell
+from .echo import EchoStateCell
 from .elman import PreactivationRNNCell, RNNCell
 from .gru import GRUCell
 from .jordan import JordanCell
@@ -11,6 +12,7 @@ from .memory import memory_cell
 __all__ = [
     "Cell",
     "ClockworkCell",
+    "EchoStateCell",
     "GRUCell",
     "JordanCell",
     "LSTMCell",
