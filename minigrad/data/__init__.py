@@ -1,7 +1,8 @@
-"""Data: sets of examples, batches of them, text, and tasks that need memory."""
+"""Data: sets of examples, batches of them, text, tasks that need memory, and time series."""
 
 from .grammar import ReberGrammar
 from .loader import DataLoader, Dataset, TensorDataset, default_collate
+from .series import mackey_glass, narma10
 from .tasks import (
     adding_problem,
     copy_memory,
@@ -14,5 +15,5 @@ from .text import Corpus, Streams, UnreadableText, Vocabulary, read_corpus, stan
 __all__ = [
     "Corpus", "DataLoader", "Dataset", "ReberGrammar", "Streams", "TensorDataset", "UnreadableText",
     "Vocabulary", "adding_problem", "copy_memory", "counting", "default_collate", "latch",
-    "read_corpus", "standard_library", "temporal_order",
+    "mackey_glass", "narma10", "read_corpus", "standard_library", "temporal_order",
 ]  # fmt: skip
