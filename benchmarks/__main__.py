@@ -25,7 +25,7 @@ from . import (
     threads,
 )
 from .harness import FULL, QUICK, Bench
-from .recurrent import clockwork, layers, long, streaming, variants, workers
+from .recurrent import clockwork, layers, long, reservoir, streaming, variants, workers
 
 PARTS = {
     "gemm": gemm.run,
@@ -44,6 +44,7 @@ PARTS = {
     "recurrent.adam": layers.run_adam,
     "recurrent.variants": variants.run,
     "recurrent.char": layers.run_char,
+    "recurrent.reservoir": reservoir.run,
     "recurrent.streaming": streaming.run,
     "recurrent.long": long.run,
     "recurrent.memory": long.run_memory,

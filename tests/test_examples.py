@@ -19,6 +19,11 @@ def run(name: str, *options: str) -> str:
     environment = {**os.environ, "MINIGRAD_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
     result = subprocess.run(
         [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *options],
+def run(name: str, *arguments: str) -> str:
+    """What the example prints, in a process of its own, with one thread."""
+    environment = {**os.environ, "MINIGRAD_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+    result = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *arguments],
         capture_output=True, encoding="utf-8", timeout=300, env=environment, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -223,3 +228,17 @@ def test_ekf_reber() -> None:
     ekf, adam = (numbers(line)[1] for line in run("ekf_reber", "--quick").splitlines()[1:])
     assert ekf <= 3
     assert adam >= 3 * ekf
+def test_narma10() -> None:
+    lines = [numbers(line) for line in run("narma10", "--quick").splitlines()[1:]]
+    assert [line[0] for line in lines] == [50, 100]
+    medians = [line[1] for line in lines]
+    assert medians == sorted(medians, reverse=True)
+    assert medians[-1] < 0.35
+
+
+def test_mackey_glass() -> None:
+    lines = [numbers(line) for line in run("mackey_glass", "--quick").splitlines()[1:]]
+    assert [line[0] for line in lines] == [100, 400, 1000]
+    assert lines[0][1] < -0.5
+    assert lines[1][1] < -2.5
+    assert lines[2][1] == -4.2
