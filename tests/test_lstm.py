@@ -64,12 +64,13 @@ def test_unrolled_it_is_the_equation(form: Any, projection: int) -> None:
     assert {k for k in "ifo" if getattr(cell, f"p_{k}") is not None} == set(form["peephole_gates"])
     values = parameters(cell, seeded(1))
     x, *state = operands(cell)
-    y, final = nn.Recurrent(cell)(x, tuple(state), lengths=[5, 0, 3])
+    lengths = np.array([5, 0, 3])
+    y, final = nn.Recurrent(cell)(x, tuple(state), lengths)
     want, wanted = oracles.unroll(
         partial(oracles.lstm, values, coupled=form["coupled"]),
         x.numpy(),
         [s.numpy() for s in state],
-        [5, 0, 3],
+        np.arange(5)[:, None] < lengths,
     )
     for got, expected in zip((y, *final), (want, *wanted)):
         np.testing.assert_allclose(got.detach().numpy(), expected, rtol=1e-12, atol=1e-12)
