@@ -242,3 +242,33 @@ def test_mackey_glass() -> None:
     assert lines[0][1] < -0.5
     assert lines[1][1] < -2.5
     assert lines[2][1] == -4.2
+def test_gradient_flow() -> None:
+    text = run("gradient_flow")
+    tables = {}
+    for part in text.strip().split("\n\n"):
+        lines = part.splitlines()
+        name, right = re.fullmatch(r"(\w+): ([\d.]+)% of 500 sequences right", lines[0]).groups()
+        assert float(right) > 95
+        rows = [line.replace("*", "").split() for line in lines[3:]]
+        tables[name] = {int(row[0]): [float(v) for v in row[-3:]] for row in rows}
+    for name in ("LSTM", "GRU"):
+        table = tables[name]
+        (_, before, _), (state, mark, _), (after, _, _) = (table[t] for t in (21, 20, 19))
+        assert before > 0.7 * state  # the direct path brings it to the latest mark
+        assert mark < 0.3 * state  # and ends there
+        assert after < 0.5 * state
+        assert state > 1e-3
+    assert tables["RNN"][20][0] < 1e-9
+
+
+def test_clipping() -> None:
+    rows = [line for line in run("clipping").splitlines() if re.match(r" +\d ", line)]
+    assert len(rows) == 5
+    for row in rows:
+        steps = re.search(r"not finite after (\d+) steps", row)
+        assert steps
+        assert int(steps[1]) < 1500
+        loss, fraction, norm = map(float, row.split()[-3:])
+        assert loss < 0.8
+        assert 0.3 < fraction <= 1
+        assert norm < 10
