@@ -32,18 +32,21 @@ def adding(score, n):
 
 
 def order(score, n):
+    """XX, XY, YX or YY?"""
     x, y = data.temporal_order(40, n)
     s = score(F.one_hot(x, 6).float())[-1]
     return F.cross_entropy(s, y), s.argmax(-1) == y
 
 
 def copy(score, n):
+    """Which symbols were there?"""
     x, y = data.copy_memory(delay=10, batch=n, length=5, symbols=4)
     s, y = score(F.one_hot(x, 6).float())[-5:], y[-5:]
     return F.cross_entropy(s.reshape(-1, 6), y.reshape(-1)), s.argmax(-1) == y
 
 
 def counting(score, n):
+    """All symbols that may come next, at each step of a word."""
     ns = minigrad.randint(1, 11, (n,)).tolist() if n == N else range(1, 21)
     x, y, lengths = data.counting(ns)
     s = score(x, lengths)
