@@ -14,15 +14,6 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def run(name: str, *options: str) -> str:
-    """What the example prints, in a process of its own, with one thread."""
-    environment = {**os.environ, "MINIGRAD_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
-    result = subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *options],
-def run(name: str, *arguments: str) -> str:
-    """What the example prints, in a process of its own, with one thread."""
-    environment = {**os.environ, "MINIGRAD_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
-    result = subprocess.run(
 def run(name: str, *arguments: str) -> str:
     """What the example prints, in a process of its own, with one thread."""
     environment = {**os.environ, "MINIGRAD_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
