@@ -19,7 +19,7 @@ from minigrad import learn, nn, optim
 def task(model: Any, draw: Draw, steps: int) -> tuple[Any, Any]:
     """x [T, N, I], and weights [T, N, O] of the losses Σ weight y²."""
     F = learn.Transition(model)
-    n, width = draw.pick(1, 3), F.cells[-1].output_size
+    n, width = draw.pick(1, 3), F.output_size
     x, weights = draw.normal(steps, n, F.cells[0].input_size), draw.normal(steps, n, width)
     return mg.from_numpy(x), mg.from_numpy(weights)
 
@@ -84,6 +84,8 @@ def test_rtrl_is_bptt_over_many_steps(name: str, hidden: int) -> None:
     [
         Leaky(2, 3, dtype="float64"),
         nn.LSTM(2, 3, num_layers=2, dtype="float64"),
+        nn.Layers(nn.GRUCell, 2, 2, 3, connect=("input", "output", "residual"), dtype="float64"),
+        nn.LSTMCell(2, 3, peephole="full", dtype="float64"),
         nn.Stack(
             [
                 nn.Recurrent(nn.GRUCell(2, 3, dtype="float64")),
@@ -181,11 +183,12 @@ def test_snap_is_rtrl_with_a_mask(kind: Kind) -> None:
     for x_t, weight in zip(x, weights):
         step = learn.differentiate(F, x_t, state, fused=False)
         D = step.D.numpy()
-        S = D if S is None else step.J.numpy() @ S + D
-        S = S * snap.mask
+        S = D if S is None else step.J.numpy() @ S[:, : F.n] + D
+        S[:, : F.n] *= snap.mask  # rows of a y that is no state are not carried forward
         state = tuple(step.state)
         g = 2 * weight.numpy() * step.y.numpy()
-        at = next(sum(F.widths[:i]) for i, s in enumerate(step.state) if s is step.y)
+        ends = [sum(F.widths[:i]) for i, s in enumerate(step.state) if s is step.y]
+        at = ends[0] if ends else F.n
         total += np.einsum("ni,nip->p", g, S[:, at : at + g.shape[1]])
     got = flat(online(snap, x, weights))
     np.testing.assert_allclose(got, total, atol=1e-11 * (1 + abs(total).max()))

@@ -20,7 +20,7 @@ from .array import (
     view,
 )
 from .elementwise import binary
-from .sequence import SEQ, sequence_forward
+from .sequence import OPERANDS, SEQ, sequence_forward
 
 _STATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 2, "gru": 1, "gru_after": 1}
 #: columns of E, in blocks of width H
@@ -29,7 +29,7 @@ _mul = binary("mul")
 
 
 class StepJacobian:
-    """One step of a cell without a projection: the new state, and its derivatives.
+    """One step of a cell with W, U, b, Un, c and no other parameters: the new state, its derivatives.
 
     parameters: {letter: array} of `sequence_forward`.  The derivatives of the new state are
 
@@ -50,12 +50,14 @@ class StepJacobian:
     def __init__(self, cell: str, x: Any, parameters: dict[str, Any], state: Sequence[Any]) -> None:
         x, *state = (contiguous(a) for a in (x, *state))
         p = {name: contiguous(a) for name, a in parameters.items()}
-        if "P" in p:
-            raise ValueError(f"{cell}: the derivatives of a cell with a projection are not in C")
+        if more := set(p).difference(self.letters):
+            raise ValueError(f"{cell}: the derivatives of a cell with {sorted(more)} are not in C")
         h, c = (*state, None)[:2]
         W, U, Un = p["W"], p["U"], p.get("Un")
+        given = {"x": x, **p, **dict(zip(("h0", "c0"), state))}
+        letters = tuple(letter for letter in OPERANDS if letter in given)
         new, saved = sequence_forward(
-            cell, x, W, U, Un, None, p.get("b"), p.get("c"), h, c, save=True
+            cell, letters, [given[letter] for letter in letters], save=True
         )
         assert saved is not None
         (N, H), code, self.name = h.shape, h.layout.code, cell

@@ -18,6 +18,7 @@ a projection and both forms of GRUCell C writes J and what D is made of in about
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -25,25 +26,25 @@ import numpy as np
 
 from .. import core
 from ..autograd import Tensor, grad
-from ..nn import Cell, Recurrent, Stack
+from ..nn import Cell, Layers, Recurrent, Stack
 from ..nn.fused import kernel_of
 from ..nn.module import Module, Parameter
 from ..ops.create import from_numpy
-from ..ops.shape import cat
+from ..ops.shape import cat, reshape
 from ..tape import enable_grad, no_grad
 
 State = tuple[Tensor, ...]
 
 
 def _cells(model: Any) -> list[Cell]:
-    """The cells that an input goes through, one after another."""
+    """The cells of a model, layer by layer, the lowest first."""
     if isinstance(model, Cell):
         return [model]
     if isinstance(model, Recurrent) and not model.reverse:
         return [model.cell]
     if isinstance(model, Stack) and not (model.dropout and model.training):
         return [cell for layer in model.layers for cell in _cells(layer)]
-    if isinstance(getattr(model, "stack", None), Stack):  # nn.RNN, nn.LSTM, nn.GRU
+    if isinstance(model, Layers):
         return _cells(model.stack)
     raise TypeError(
         f"{type(model).__name__}: a cell, or layers of cells forwards in time and without dropout, "
@@ -51,10 +52,17 @@ def _cells(model: Any) -> list[Cell]:
     )
 
 
+def _nested(layer: Any, states: Iterator[Tensor]) -> Any:
+    """The state of a Recurrent or a Stack from that of its cells one after another."""
+    if isinstance(layer, Stack):
+        return tuple(_nested(part, states) for part in layer.layers)
+    return tuple(next(states) for _ in layer.cell.states)
+
+
 class Transition:
     """A cell, or layers of cells, as one map from input and state to output and new state.
 
-    model: a Cell, Recurrent, Stack, nn.RNN, nn.LSTM or nn.GRU; TypeError where its output at one time
+    model: a Cell, Recurrent, Stack or Layers such as nn.LSTM; TypeError where its output at one time
     depends on the future, or on chance.  The state is a flat tuple, layer by layer.
 
     >>> from minigrad import learn, nn
@@ -78,6 +86,8 @@ class Transition:
         for name, p in self.parameters.items():
             self.places[name] = self.size
             self.size += p.layout.size
+        whole: Any = model.stack if isinstance(model, Layers) else model
+        self.output_size: int = whole.output_size
         #: of a single cell, what C needs
         self.operands = dict(self.cells[0].named_parameters())
         #: the name under which C knows the derivatives of this step; None where it does not
@@ -105,12 +115,12 @@ class Transition:
 
     def __call__(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """x [N, I] -> (y [N, O], new state)."""
-        y, new, at = x, list[Tensor](), 0
-        for cell in self.cells:
-            y, s = cell.step(cell.project(y), state[at : at + len(cell.states)])
-            new += s
-            at += len(cell.states)
-        return y, tuple(new)
+        if len(self.cells) == 1:
+            (cell,) = self.cells
+            return cell.step(cell.project(x), state)
+        layer = self.model.stack if isinstance(self.model, Layers) else self.model
+        y, new = layer(reshape(x, (1, *x.shape)), _nested(layer, iter(state)))
+        return y[0], tuple(_flat(new))
 
     def parts(self, flat: Tensor) -> dict[str, Tensor]:
         """{name: [..., *shape]} of [..., P]."""

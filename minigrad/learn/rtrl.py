@@ -43,8 +43,8 @@ class RTRL:
     R. Williams and D. Zipser, A Learning Algorithm for Continually Running Fully Recurrent Neural
     Networks, 1989.
 
-    model: a Cell, or layers of cells (`learn.Transition` says which).  Of one RNNCell, LSTMCell without
-    projection or GRUCell C does the work; all others go through the tape; fused=False: these, too.
+    model: a Cell, or layers of cells (`learn.Transition` says which).  Of one RNNCell, GRUCell or
+    plain LSTMCell C does the work; all others go through the tape; fused=False: these, too.
 
         rtrl = learn.RTRL(cell)
         for x_t, target_t in stream:

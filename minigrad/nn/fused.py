@@ -66,6 +66,12 @@ def _kernel(cell: Cell) -> Any:
     return found
 
 
+def kernel_of(cell: Cell) -> str | None:
+    """The name of the kernel that computes `cell`, as it is now; None where there is none."""
+    name: str | None = _kernel(cell).name
+    return name
+
+
 @lru_cache(maxsize=256)
 def _facts(kind: Any) -> tuple[bool, bool]:
     """(is the equation still that of the class that named the kernel?, is the initial state zeros?)"""
