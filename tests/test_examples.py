@@ -174,6 +174,8 @@ def test_lstm_vs_gru() -> None:
     assert values["kept: a short cut"] == [1, 1]
     assert values["gates half open"] == pytest.approx([2.0**-50] * 2, rel=1e-5)
     assert values["kept but replaced in step 25: cut off"] == [0, 0]
+
+
 def test_clockwork() -> None:
     lines = run("clockwork", "--quick").splitlines()
     found = {line.split()[0]: numbers(line) for line in lines[2:5]}
@@ -183,6 +185,8 @@ def test_clockwork() -> None:
     assert learnt["CW-RNN"] < learnt["LSTM"]
     assert continued["CW-RNN"] < 0.5
     assert lines[5] == "CW-RNN learns best, CW-RNN can go on"
+
+
 def test_rtrl() -> None:
     table = [numbers(line) for line in run("rtrl", "--quick").splitlines()[2:]]
     assert [row[:2] for row in table] == [[32, 100], [48, 100], [32, 1000]]
@@ -223,6 +227,8 @@ def test_ekf_reber() -> None:
     ekf, adam = (numbers(line)[1] for line in run("ekf_reber", "--quick").splitlines()[1:])
     assert ekf <= 3
     assert adam >= 3 * ekf
+
+
 def test_narma10() -> None:
     lines = [numbers(line) for line in run("narma10", "--quick").splitlines()[1:]]
     assert [line[0] for line in lines] == [50, 100]
@@ -237,6 +243,8 @@ def test_mackey_glass() -> None:
     assert lines[0][1] < -0.5
     assert lines[1][1] < -2.5
     assert lines[2][1] == -4.2
+
+
 def test_gradient_flow() -> None:
     text = run("gradient_flow")
     tables = {}
