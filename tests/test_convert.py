@@ -32,16 +32,21 @@ FORMS = {
         for more in ({}, PEEPHOLE)
     },
 }
+#: what is in no library
+OWN = ("rnn-function", "preactivation", "jordan")
 #: the forms that each library has
 HAS = {
     library: {name: kind for name, kind in FORMS.items() if has(name)}
     for library, has in {
         "torch": lambda name: (
-            ("after" in name or "torch" in name or not name.startswith("gru"))
+            name not in OWN
+            and ("after" in name or "torch" in name or not name.startswith("gru"))
             and "peephole" not in name
         ),
-        "keras": lambda name: "proj_size" not in FORMS[name].options and "peephole" not in name,
-        "onnx": lambda name: "proj_size" not in FORMS[name].options,
+        "keras": lambda name: (
+            name not in OWN and "proj_size" not in FORMS[name].options and "peephole" not in name
+        ),
+        "onnx": lambda name: name not in OWN and "proj_size" not in FORMS[name].options,
     }.items()
 }
 PAIRS = [(library, name) for library, kinds in HAS.items() for name in kinds]
@@ -100,7 +105,7 @@ def agree(library: str, layer: Any, weights: Any, draw: Draw) -> None:
     x, names = draw.normal(draw.pick(1, 5), n, layer.input_size), cells[0].states
     states = [[draw.normal(n, size) for _ in names] for _ in cells]
     want, _ = oracles.layers(
-        steps(library, layer, weights), x, states, [len(x)] * n, layer.bidirectional
+        steps(library, layer, weights), x, states, np.full(x.shape[:2], True), layer.bidirectional
     )
     state = tuple(mg.from_numpy(np.stack(parts)) for parts in zip(*states))
     y, _ = layer(mg.from_numpy(x), state)
@@ -209,6 +214,20 @@ def test_coupled_gates_are_two_with_opposite_weights(kind: str, data: Any) -> No
             np.testing.assert_array_equal(p.numpy(), coupled.state_dict()[name].numpy())
 
 
+@given(data=st.data())
+def test_layers_of_several_widths_in_keras(data: Any) -> None:
+    """There, each layer is one of its own: so the weights of each are given."""
+    draw = draw_from(data)
+    layer = nn.LSTM(draw.pick(1, 3), [draw.pick(1, 4) for _ in range(2)], dtype="float64")
+    same = nn.LSTM(layer.input_size, layer.hidden_size, dtype="float64")
+    convert.from_keras(same, convert.to_keras(layer))
+    other = nn.LSTM(layer.input_size, layer.hidden_size, dtype="float64")
+    convert.from_onnx(other, convert.to_onnx(layer))
+    x = mg.from_numpy(draw.normal(3, 2, layer.input_size))
+    for copied in (same, other):
+        np.testing.assert_array_equal(copied(x)[0].detach(), layer(x)[0].detach())
+
+
 def test_peepholes_of_zero_are_none() -> None:
     x = mg.randn(4, 2, 3, dtype="float64")
     plain = nn.LSTM(3, 4, dtype="float64")
@@ -248,6 +267,14 @@ def test_what_a_library_has_not() -> None:
     refused(convert.to_torch, nn.GRU(3, 4), match=r"to_torch: .*convention='torch'")
     refused(convert.to_keras, proj, match=r"Keras' LSTM has neither peepholes nor a projection")
     refused(convert.to_onnx, proj, match=r"ONNX' LSTM has no projection: proj_size=0")
+    sine = nn.RNN(3, 4, nonlinearity=mg.sin)
+    wired = {
+        r"connect='residual'": nn.RNN(3, 4, 2, connect="residual"),
+        r"merge='sum'": nn.LSTM(3, 4, bidirectional=True, merge="sum"),
+        r"hidden_size=\[4, 5\]": nn.LSTM(3, [4, 5]),
+    }
+    for match, layer in wired.items():
+        refused(convert.to_torch, layer, match=match + ": PyTorch has layers of one width")
     peeping, full = (nn.LSTM(3, 4, peephole=kind) for kind in ("diagonal", "full"))
     refused(convert.to_torch, peeping, match="PyTorch's LSTM has no peepholes")
     refused(convert.to_keras, peeping, match="Keras' LSTM has neither peepholes")
@@ -264,6 +291,7 @@ def test_what_a_library_has_not() -> None:
     more.cells()[0].gain = nn.Parameter(mg.ones(4))
     for library in HAS:
         refused(partial(to, library), own, match=r"RNNCell, LSTMCell and GRUCell.*not Own$")
+        refused(partial(to, library), sine, match="must be 'tanh' or 'relu', not a function")
         refused(partial(to, library), changed, match="not GRUCell with its step")
         refused(partial(to, library), more, match="not RNNCell with its gain")
 
@@ -323,6 +351,9 @@ def test_layers_that_compute_something_else_are_not_copied() -> None:
     refused(copy, gru, nn.GRU(3, 5), gru, match=r"l0: W: \[3, 15\] there, \[3, 12\] here")
     two = nn.GRU(3, 4, 2)
     refused(copy, two, nn.GRU(3, 4, bidirectional=True), two, match="no choice of weights")
+    both = nn.GRU(3, 4, bidirectional=True)
+    added = nn.GRU(3, 4, bidirectional=True, merge="sum")
+    refused(copy, both, added, both, match=r"bidirectional, merge='sum'\) to 2 \(GRUCell, reset")
     relu = nn.RNN(3, 4, nonlinearity="relu")
     refused(copy, relu, nn.RNN(3, 4), relu, match=r"RNNCell, tanh\) to 1 \(RNNCell, relu")
     bare = nn.GRU(3, 4, bias=False)

@@ -168,6 +168,13 @@ def test_weights_may_be_constants_of_nodes_but_not_computed(path: Path) -> None:
         convert.load_onnx(same, path)
 
 
+def test_other_connections_are_refused(path: Path) -> None:
+    for layer in (nn.GRU(3, [4, 5]), nn.GRU(3, 4, 2, connect="residual")):
+        with pytest.raises(ValueError, match=r"save_onnx: .*such a model has layers of one width"):
+            convert.save_onnx(layer, path)
+    assert not path.exists()
+
+
 def test_without_the_package_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

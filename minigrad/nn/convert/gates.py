@@ -46,7 +46,27 @@ def cells_of(layer: Any, what: str) -> list[Any]:
             raise ValueError(
                 f"{what}: RNNCell, LSTMCell and GRUCell can be converted, not {type(cell).__name__}{of}"
             )
+        if isinstance(cell, RNNCell) and callable(cell.nonlinearity):
+            raise ValueError(f"{what}: the nonlinearity must be 'tanh' or 'relu', not a function")
     return cells
+
+
+def wiring(layer: Any) -> str:
+    """How the layers hang together, if not simply one on top of the other, side by side."""
+    said = [f"connect={how!r}" for how in layer.stack.connect]
+    if layer.bidirectional:
+        said += [f"merge={one.merge!r}" for one in layer.stack.layers if one.merge != "concat"]
+    return ", ".join(dict.fromkeys(said))
+
+
+def check_wiring(layer: Any, what: str, there: str) -> None:
+    """ValueError unless the layers are of one width, and hang together as they do there."""
+    said = wiring(layer) or ("" if layer.equal else f"hidden_size={list(layer.hidden_size)}")
+    if said:
+        raise ValueError(
+            f"{what}: {said}: {there} has layers of one width, each on top of the other, its directions "
+            f"side by side"
+        )
 
 
 def gates_of(cell: Any) -> Gates:
@@ -165,10 +185,10 @@ def copy_weights(source: Any, target: Any) -> None:
     sources, targets = cells_of(source, what), cells_of(target, what)
     forms = [[_form(layer, cell) for cell in layer.cells()] for layer in (source, target)]
     if forms[0] != forms[1]:
-        text = (", ".join(dict.fromkeys(form)) for form in forms)
+        one, other = (", ".join(dict.fromkeys(form)) for form in forms)
         raise ValueError(
-            f"{what}: from {len(sources)} cells ({next(text)}) to {len(targets)} ({next(text)}): no "
-            f"choice of weights makes them compute the same"
+            f"{what}: from {len(sources)} cells ({one}) to {len(targets)} ({other}): no choice of "
+            f"weights makes them compute the same"
         )
     assign(target, what, [gates_of(cell) for cell in sources])
 
@@ -180,4 +200,5 @@ def _form(layer: Any, cell: Any) -> str:
         name += f", {cell.nonlinearity}"
     if isinstance(cell, GRUCell):
         name += f", reset_after={cell.reset_after}"
-    return name + (", bidirectional" if layer.bidirectional else "")
+    name += ", bidirectional" * layer.bidirectional
+    return ", ".join(filter(None, (name, wiring(layer))))

@@ -8,6 +8,7 @@ from typing import Any, Union
 
 import numpy as np
 
+from .gates import check_wiring
 from .onnx import from_onnx, to_onnx
 
 PathLike = Union[str, "os.PathLike[str]"]
@@ -70,17 +71,18 @@ def save_onnx(layer: Any, path: PathLike, lengths: bool = False) -> None:
 
     Inputs: x, [T, N, I] or with batch_first [N, T, I]; with lengths=True, lengths [N], int32; the
     state before, h0 [L D, N, H], and c0 of an LSTM.  Outputs: y and the state after, hn and cn.
-    T and N are free.  ValueError for what ONNX does not have (see `to_onnx`), ImportError without
-    the package onnx.
+    T and N are free.  ValueError for what ONNX does not have (see `to_onnx`), for layers of several
+    widths and other connections than one on top of the other; ImportError without the package onnx.
     """
-    graph, cells = _Graph(_package()), layer.cells()
+    nodes, graph, cells = to_onnx(layer), _Graph(_package()), layer.cells()
+    check_wiring(layer, "save_onnx", "such a model")
     turn = {"perm": [1, 0, 2]} if layer.batch_first else None
     x = graph.add("Transpose", ["x"], **turn)[0] if turn else "x"
     states, each = cells[0].states, 1 + layer.bidirectional
     each_layer = graph.constant([each] * layer.num_layers)
     before = [graph.add("Split", [f"{s}0", each_layer], layer.num_layers, axis=0) for s in states]
     after = []
-    for node, initial in zip(to_onnx(layer), zip(*before)):
+    for node, initial in zip(nodes, zip(*before)):
         op = node.pop("op_type")
         W, R, B, P = (graph.constant(node.pop(k)) if k in node else "" for k in "WRBP")
         given = [x, W, R, B, "lengths" if lengths else "", *initial, P]

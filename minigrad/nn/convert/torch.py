@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..cells import GRUCell, LSTMCell, RNNCell
-from .gates import Gates, assign, cells_of, compare, gates_of, label
+from .gates import Gates, assign, cells_of, check_wiring, compare, gates_of, label
 
 _ORDER: dict[type, str] = {RNNCell: "h", LSTMCell: "ifgo", GRUCell: "rzn"}
 
@@ -15,6 +15,7 @@ _ORDER: dict[type, str] = {RNNCell: "h", LSTMCell: "ifgo", GRUCell: "rzn"}
 def _cells(layer: Any, what: str) -> list[Any]:
     """The cells; ValueError where PyTorch has no such layer."""
     cells = cells_of(layer, what)
+    check_wiring(layer, what, "PyTorch")
     for cell in cells:
         if isinstance(cell, GRUCell) and not cell.reset_after:
             raise ValueError(
@@ -30,7 +31,7 @@ def to_torch(layer: Any) -> dict[str, Any]:
     """The state_dict of the PyTorch layer with the same arguments, as arrays.
 
     PyTorch has two biases: bias_hh is zero, but for the candidate of a GRU.  ValueError for what
-    PyTorch does not have: the GRU that resets before the product, and peepholes.
+    PyTorch does not have: the GRU that resets before the product, peepholes, other connections.
     """
     result = {}
     for i, cell in enumerate(_cells(layer, "to_torch")):
