@@ -32,22 +32,26 @@ FORMS = {
         for more in ({}, PEEPHOLE)
     },
 }
-#: what is in no library
-OWN = ("rnn-function", "preactivation", "jordan")
+CELLS = (nn.RNNCell, nn.LSTMCell, nn.GRUCell)
+OPTIONS = {"nonlinearity", "bias", "reset_after", "convention", "coupled"}
+MORE = {
+    "torch": {"proj_size"},
+    "keras": set(),
+    "onnx": {"peephole", "peephole_gates"},
+}
+
+
+def has(library: str, kind: Kind) -> bool:
+    """Whether the library has such a layer."""
+    known = kind.cell in CELLS and kind.options.keys() <= OPTIONS | MORE[library]
+    function = callable(kind.options.get("nonlinearity"))
+    before = kind.cell is nn.GRUCell and not kind.make(1, 1).reset_after
+    return known and not function and not (library == "torch" and before)
+
+
 #: the forms that each library has
 HAS = {
-    library: {name: kind for name, kind in FORMS.items() if has(name)}
-    for library, has in {
-        "torch": lambda name: (
-            name not in OWN
-            and ("after" in name or "torch" in name or not name.startswith("gru"))
-            and "peephole" not in name
-        ),
-        "keras": lambda name: (
-            name not in OWN and "proj_size" not in FORMS[name].options and "peephole" not in name
-        ),
-        "onnx": lambda name: name not in OWN and "proj_size" not in FORMS[name].options,
-    }.items()
+    library: {name: kind for name, kind in FORMS.items() if has(library, kind)} for library in MORE
 }
 PAIRS = [(library, name) for library, kinds in HAS.items() for name in kinds]
 every_pair = pytest.mark.parametrize(("library", "kind"), PAIRS)
