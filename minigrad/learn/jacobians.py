@@ -18,7 +18,7 @@ a projection and both forms of GRUCell C writes J and what D is made of in about
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -29,7 +29,7 @@ from ..autograd import Tensor, grad
 from ..nn import Cell, Layers, Recurrent, Stack
 from ..nn.fused import kernel_of
 from ..nn.module import Module, Parameter
-from ..ops.create import from_numpy
+from ..ops.create import from_numpy, zeros
 from ..ops.shape import cat, reshape
 from ..tape import enable_grad, no_grad
 
@@ -74,7 +74,10 @@ class Transition:
     def __init__(self, model: Module) -> None:
         self.model = model
         self.cells = _cells(model)
-        self.widths = [cell.state_size(s) for cell in self.cells for s in cell.states]
+        initial = [s for cell in self.cells for s in cell.initial(1)]
+        #: which states are numbers that have derivatives; others, such as a clock, only come along
+        self.real = [s.layout.code <= core.F64 for s in initial]
+        self.widths = [s.shape[1] for s in self.reals(initial)]
         self.n = sum(self.widths)
         #: those that are learnt
         self.parameters: dict[str, Parameter] = {
@@ -96,12 +99,20 @@ class Transition:
         if not known or self.kernel not in core.StepJacobian.cells:
             self.kernel = None
 
+    def reals(self, state: Iterable[Tensor]) -> State:
+        """Those states that have derivatives."""
+        return tuple(s for s, real in zip(state, self.real) if real)
+
+    def leaves(self, state: Iterable[Tensor]) -> State:
+        """The state as the beginning of a graph: those that have derivatives require gradients."""
+        return tuple(s.detach().requires_grad_(real) for s, real in zip(state, self.real))
+
     def checked(self, state: Any, n: int) -> State:
         """`state`, nested or flat, as a flat tuple of [n, H] tensors; None: the initial one."""
         flat = None if state is None else _flat(state)
-        if flat is not None and len(flat) != len(self.widths):
+        if flat is not None and len(flat) != len(self.real):
             raise ValueError(
-                f"{type(self.model).__name__}: {len(flat)} states for {len(self.widths)}"
+                f"{type(self.model).__name__}: {len(flat)} states for {len(self.real)}"
             )
         result: list[Tensor] = []
         for cell in self.cells:
@@ -152,11 +163,12 @@ class Derivatives:
             self.y = self.state[0]
             self.m = F.n
             return
-        self._before = tuple(s.detach().requires_grad_() for s in state)
+        before = F.leaves(state)
         with enable_grad():
-            y, new = F(x, self._before)
+            y, new = F(x, before)
             extra = [] if any(y is s for s in new) else [y]
-            self._after = cat([*new, *extra], -1)
+            self._after = cat([*F.reals(new), *extra], -1)
+        self._before = list(F.reals(before))
         self.m = self._after.shape[1]
         self.state = tuple(s.detach() for s in new)
         self.y = y.detach() if extra else next(a for a, b in zip(self.state, new) if b is y)
@@ -179,7 +191,7 @@ class Derivatives:
         N, n = self._after.shape[0], self.transition.n
         J = np.zeros((N, self.m, n), self._after.dtype)
         for i in range(self.m):
-            J[:, i] = np.concatenate(self._row((slice(None), i), list(self._before)), axis=1)
+            J[:, i] = np.concatenate(self._row((slice(None), i), self._before), axis=1)
         return from_numpy(J)
 
     @cached_property
@@ -260,8 +272,10 @@ def pattern(transition: Transition) -> Any:
             for p in twin.parameters.values():
                 p.copy_((rng.standard_normal(p.shape) / np.sqrt(max(1, p.shape[0]))).astype(dtype))
         x, *state = (
-            from_numpy(rng.standard_normal((2, width)).astype(dtype))
-            for width in (twin.cells[0].input_size, *twin.widths)
+            from_numpy(rng.standard_normal(s.shape).astype(dtype)) if real else s
+            for s, real in zip(
+                (zeros(2, twin.cells[0].input_size), *twin.checked(None, 2)), (True, *twin.real)
+            )
         )
         D = Derivatives(twin, x, tuple(state), fused=False).D
         found |= (D.numpy()[:, : twin.n] != 0).any(0)

@@ -97,9 +97,9 @@ class RTRL:
         with no_grad():
             step = Derivatives(F, x, tuple(s.detach() for s in before), self.fused)
             self.S = self._advance(step)
-        self.state = tuple(s.detach().requires_grad_() for s in step.state)
+        self.state = F.leaves(step.state)
         at = np.cumsum([0, *F.widths]).tolist()
-        self._leaves = list(zip(self.state, at))
+        self._leaves = list(zip(F.reals(self.state), at))
         for s, old in zip(self.state, step.state):
             if old is step.y:
                 return s

@@ -57,17 +57,18 @@ class UORO:
             raise ValueError("UORO: the input must not require gradients, see learn.RTRL")
         if self.state is None:
             self.state = F.checked(self._initial, x.shape[0])
-            code = self.state[0].dtype
+            code = F.reals(self.state)[0].dtype
             self.s, self.theta = zeros(x.shape[0], F.n, dtype=code), zeros(F.size, dtype=code)
         if self.state[0].shape[0] != x.shape[0]:
             raise ValueError(
                 f"input {list(x.shape)}: there are {self.state[0].shape[0]} sequences; reset() "
                 f"before others begin"
             )
-        self._before = tuple(s.detach().requires_grad_() for s in self.state)
+        before = F.leaves(self.state)
+        self._before = F.reals(before)
         with enable_grad():
-            y, new = F(x, self._before)
-            whole = cat(list(new), -1)
+            y, new = F(x, before)
+            whole = cat(list(F.reals(new)), -1)
         self._old = self.s, self.theta
         self._advance(whole)
         self.state = tuple(s.detach() for s in new)
