@@ -194,9 +194,7 @@ def test_rtrl() -> None:
     assert bptt[2] > 8 * bptt[0]  # grows with T
     for row, kept, masked in zip(table, rtrl, snap):
         n, _, size = row[:3]
-        assert kept == pytest.approx(
-            2 * n * size * 4 / 1024, rel=0.1
-        )  # n P numbers, of h and c each
+        assert kept == pytest.approx(2 * n * size * 4 / 1024, rel=0.1)  # n P numbers for h and c
         assert masked == pytest.approx(2 * size * 4 / 1024, rel=0.2)
 
 
