@@ -145,6 +145,23 @@ int mg_reservoir(const int64_t *form, void *const *arrays, const int64_t *first,
     return table->reservoir(form, arrays, first, index, leak, counts);
 }
 
+/* ---- sequences of labels ----------------------------------------------------------------- */
+
+int mg_ctc_forward(const int64_t *form, void *loss, void *alpha, const void *x,
+                   const int64_t *labels, const int64_t *steps, const int64_t *lengths,
+                   int64_t *bad) {
+    const mg_table *table = mg_kernels((int)form[0]);
+    *bad = -1;
+    return table ? table->ctc_forward(form, loss, alpha, x, labels, steps, lengths, bad)
+                 : MG_BAD_OP;
+}
+
+int mg_ctc_backward(const int64_t *form, void *dx, const void *g, const void *alpha, const void *x,
+                    const int64_t *labels, const int64_t *steps, const int64_t *lengths) {
+    const mg_table *table = mg_kernels((int)form[0]);
+    return table ? table->ctc_backward(form, dx, g, alpha, x, labels, steps, lengths) : MG_BAD_OP;
+}
+
 /* ---- training ---------------------------------------------------------------------------- */
 
 int mg_update(int op, int dtype, int64_t count, const int64_t *sizes, void *const *arrays,

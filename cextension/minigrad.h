@@ -195,6 +195,23 @@ enum mg_reservoir_array {
 int mg_reservoir(const int64_t *form, void *const *arrays, const int64_t *first,
                  const int32_t *index, double leak, const int64_t *counts);
 
+/* ---- sequences of labels -------------------------------------------------------------------- */
+
+/* Connectionist temporal classification: loss[n] = -log of the probability of all paths through
+ * x [T, N, C], log-probabilities, that read labels[n].
+ *     form = { dtype, T, N, C, S, blank }
+ * labels [N, S], of which lengths[n] count; steps[n]: the steps of x that do.  Out of range:
+ * MG_BAD_INDEX, the sequence in *bad.  alpha, for the backward call: [N, T + 1, A (1 + 2 w)], where
+ * w = S / A + 1 and A = MG_CTC_ALIGN; NULL: not wanted.
+ * dx[t, n, c] = -g[n] times the probability of c in step t among those paths; zeros where g[n] is
+ * zero; NaN where there is no path. */
+enum { MG_CTC_ALIGN = 16 };
+int mg_ctc_forward(const int64_t *form, void *loss, void *alpha, const void *x,
+                   const int64_t *labels, const int64_t *steps, const int64_t *lengths,
+                   int64_t *bad);
+int mg_ctc_backward(const int64_t *form, void *dx, const void *g, const void *alpha, const void *x,
+                    const int64_t *labels, const int64_t *steps, const int64_t *lengths);
+
 /* ---- training ------------------------------------------------------------------------------ */
 
 /* These take a list of `count` contiguous arrays, the i-th with sizes[i] numbers. */

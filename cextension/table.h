@@ -88,6 +88,12 @@ typedef struct {
                 const int64_t *first, const int32_t *index, const void *value);
     int (*reservoir)(const int64_t *form, void *const *arrays, const int64_t *first,
                      const int32_t *index, double leak, const int64_t *counts);
+    int (*ctc_forward)(const int64_t *form, void *loss, void *alpha, const void *x,
+                       const int64_t *labels, const int64_t *steps, const int64_t *lengths,
+                       int64_t *bad);
+    int (*ctc_backward)(const int64_t *form, void *dx, const void *g, const void *alpha,
+                        const void *x, const int64_t *labels, const int64_t *steps,
+                        const int64_t *lengths);
     int (*update)(int op, int64_t count, const int64_t *sizes, void *const *arrays,
                   const double *hyper);
     double (*sum_squares)(int64_t count, const int64_t *sizes, void *const *arrays);

@@ -51,6 +51,7 @@ from .axes import (
     scatter_add,
     sum_to,
 )  # fmt: skip
+from .ctc import Paths, ctc_backward, ctc_forward
 from .elementwise import (
     CMP,
     MAP,
