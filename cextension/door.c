@@ -162,6 +162,18 @@ int mg_ctc_backward(const int64_t *form, void *dx, const void *g, const void *al
     return table ? table->ctc_backward(form, dx, g, alpha, x, labels, steps, lengths) : MG_BAD_OP;
 }
 
+int mg_crf_forward(const int64_t *form, void *log_z, void *alpha, const void *x, const void *A,
+                   const void *start, const void *end, const int64_t *steps) {
+    const mg_table *table = mg_kernels((int)form[0]);
+    return table ? table->crf_forward(form, log_z, alpha, x, A, start, end, steps) : MG_BAD_OP;
+}
+
+int mg_crf_backward(const int64_t *form, void *dx, void *dA, const void *g, const void *alpha,
+                    const void *A, const void *end, const int64_t *steps) {
+    const mg_table *table = mg_kernels((int)form[0]);
+    return table ? table->crf_backward(form, dx, dA, g, alpha, A, end, steps) : MG_BAD_OP;
+}
+
 /* ---- training ---------------------------------------------------------------------------- */
 
 int mg_update(int op, int dtype, int64_t count, const int64_t *sizes, void *const *arrays,

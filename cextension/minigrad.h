@@ -212,6 +212,17 @@ int mg_ctc_forward(const int64_t *form, void *loss, void *alpha, const void *x,
 int mg_ctc_backward(const int64_t *form, void *dx, const void *g, const void *alpha, const void *x,
                     const int64_t *labels, const int64_t *steps, const int64_t *lengths);
 
+/* Linear-chain conditional random field: log_z[n] = log of the sum of e^score over all sequences of
+ * tags, where x [T, N, C] scores tags, A [C, C] transitions from row to column, start and end [C] the
+ * first and the last tag.  steps[n]: how many steps count, 0 ... T (else MG_BAD_INDEX); none: 0.
+ *     form = { dtype, T, N, C }
+ * alpha [T, N, C], for the backward call; NULL: not wanted.  The backward call gives the gradients
+ * of x and A for g [N]; that of start is the first row of dx, that of end the last that counts. */
+int mg_crf_forward(const int64_t *form, void *log_z, void *alpha, const void *x, const void *A,
+                   const void *start, const void *end, const int64_t *steps);
+int mg_crf_backward(const int64_t *form, void *dx, void *dA, const void *g, const void *alpha,
+                    const void *A, const void *end, const int64_t *steps);
+
 /* ---- training ------------------------------------------------------------------------------ */
 
 /* These take a list of `count` contiguous arrays, the i-th with sizes[i] numbers. */

@@ -94,6 +94,10 @@ typedef struct {
     int (*ctc_backward)(const int64_t *form, void *dx, const void *g, const void *alpha,
                         const void *x, const int64_t *labels, const int64_t *steps,
                         const int64_t *lengths);
+    int (*crf_forward)(const int64_t *form, void *log_z, void *alpha, const void *x, const void *A,
+                       const void *start, const void *end, const int64_t *steps);
+    int (*crf_backward)(const int64_t *form, void *dx, void *dA, const void *g, const void *alpha,
+                        const void *A, const void *end, const int64_t *steps);
     int (*update)(int op, int64_t count, const int64_t *sizes, void *const *arrays,
                   const double *hyper);
     double (*sum_squares)(int64_t count, const int64_t *sizes, void *const *arrays);

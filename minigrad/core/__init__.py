@@ -51,6 +51,7 @@ from .axes import (
     scatter_add,
     sum_to,
 )  # fmt: skip
+from .crf import crf_backward, crf_forward
 from .ctc import Paths, ctc_backward, ctc_forward
 from .elementwise import (
     CMP,
@@ -66,6 +67,7 @@ from .elementwise import (
 )  # fmt: skip
 from .filter import covariance
 from .jacobian import StepJacobian
+from .lengths import sizes, valid_steps
 from .machine import (
     compiled_isas,
     get_num_threads,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from minigrad._core import ffi, lib
 
 from .array import NULL, Array, check, contiguous, empty, empty_of

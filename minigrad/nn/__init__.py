@@ -27,8 +27,17 @@ from .cells import (
 from .containers import ModuleDict, ModuleList, Sequential
 from .echo_state import EchoStateNetwork, Readout
 from .front import Layers
+from .crf import CRF
 from .layers import Dropout, Embedding, Flatten, Identity, LayerNorm, Linear
-from .losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
+from .losses import (
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    CTCLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SequenceLoss,
+)
 from .module import Module, Parameter
 from .recurrent import Recurrent
 from .rnn import GRU, LSTM, RNN, ClockworkRNN, JordanRNN

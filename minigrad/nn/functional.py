@@ -8,6 +8,7 @@ from .. import core
 from ..autograd import Tensor
 from ..ops import index as _index
 from ..ops.create import arange, rand, zeros_like
+from ..ops.ctc import ctc_loss
 from ..ops.elementwise import (
     elu,
     eq,
@@ -28,20 +29,24 @@ from ..ops.linalg import linear
 from ..ops.loss import (
     binary_cross_entropy_with_logits,
     cross_entropy,
+    half_squared_error,
     l1_loss,
     mse_loss,
     nll_loss,
 )
+from ..ops.over_time import sequence_loss
 from ..ops.rows import layer_norm, log_softmax, softmax
 from ..ops.shape import reshape
 
 __all__ = [
     "binary_cross_entropy_with_logits",
     "cross_entropy",
+    "ctc_loss",
     "dropout",
     "elu",
     "embedding",
     "gelu",
+    "half_squared_error",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
@@ -52,6 +57,7 @@ __all__ = [
     "nll_loss",
     "one_hot",
     "relu",
+    "sequence_loss",
     "sigmoid",
     "softmax",
     "softplus",

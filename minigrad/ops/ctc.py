@@ -38,7 +38,7 @@ from .elementwise import add, div, eq, neg, where
 from .index import gather, narrow
 from .loss import _check, _reduced
 from .reduce import logsumexp, mean
-from .shape import cat, contiguous, expand, reshape, stack, unbind
+from .shape import cat, contiguous, reshape, stack, unbind
 
 
 class _Run:
@@ -77,7 +77,9 @@ def ctc_by_ops(log_probs: Tensor, paths: core.Paths) -> Any:
     """The loss of each sequence, [N]: the recursion of α, a few ops per time step."""
     (steps, n, _), length = log_probs.shape, paths.labels.shape[1]
     labels = np.where(np.arange(length) < paths.lengths[:, None], paths.labels, paths.blank)
-    states = np.full((n, 2 * length + 1), paths.blank)  # l', with blanks in place of what is missing
+    states = np.full(
+        (n, 2 * length + 1), paths.blank
+    )  # l', with blanks in place of what is missing
     states[:, 1::2] = labels
     closed = np.ones(states.shape, bool)  # the way from s-2 to s
     closed[:, 3::2] = labels[:, 1:] == labels[:, :-1]
@@ -105,16 +107,6 @@ def ctc_by_ops(log_probs: Tensor, paths: core.Paths) -> Any:
 
 
 # ---- the face -----------------------------------------------------------------------------------
-
-
-def _sizes(name: str, given: Any, n: int) -> Any:
-    sizes = np.ascontiguousarray(np.asarray(given))
-    if sizes.shape != (n,) or (n and sizes.dtype.kind not in "iu"):
-        raise ValueError(
-            f"ctc_loss: {name} {sizes.dtype} {list(sizes.shape)}: {n} integers are needed, one for each "
-            f"sequence of the batch"
-        )
-    return sizes.astype(np.int64, copy=False)
 
 
 def _padded(targets: Any, lengths: Any) -> Any:
@@ -179,8 +171,8 @@ def ctc_loss(
     _, n, classes = log_probs.shape
     if not 0 <= blank < classes:
         raise ValueError(f"ctc_loss: blank={blank}: one of {classes} classes is needed")
-    steps = _sizes("input_lengths", input_lengths, n)
-    lengths = _sizes("target_lengths", target_lengths, n)
+    steps = core.sizes("ctc_loss: input_lengths", input_lengths, n, log_probs.shape[0])
+    lengths = core.sizes("ctc_loss: target_lengths", target_lengths, n)
     labels = _padded(targets, lengths)
     if ((labels == blank) & (np.arange(labels.shape[1]) < lengths[:, None])).any():
         raise ValueError(f"ctc_loss: the blank, {blank}, is among the targets: it is no label")

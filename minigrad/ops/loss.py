@@ -145,6 +145,12 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Any:
     return _reduced(square(sub(input, target)), reduction)
 
 
+def half_squared_error(input: Tensor, target: Tensor, reduction: str = "mean") -> Any:
+    """loss = ½ (input - target)², elementwise: its derivative is input - target."""
+    _same_shape("half_squared_error", input, target)
+    return _reduced(mul(square(sub(input, target)), 0.5), reduction)
+
+
 def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Any:
     """loss = |input - target|, elementwise."""
     _same_shape("l1_loss", input, target)
