@@ -4,7 +4,7 @@
 # measured on CPython 3.11 with NumPy 2.4 (python -X importtime -c "import minigrad").
 import numpy  # noqa: ICN001
 
-from . import learn, nn, optim
+from . import func, learn, nn, optim
 from .autograd import Tensor, grad, op
 from .check import gradcheck, gradgradcheck
 from .core import get_num_threads, set_num_threads
