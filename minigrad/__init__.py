@@ -5,6 +5,7 @@
 import numpy  # noqa: ICN001
 
 from . import func, learn, nn, optim
+from .anomaly import AnomalyError, detect_anomaly, set_detect_anomaly
 from .autograd import Tensor, grad, op
 from .check import gradcheck, gradgradcheck
 from .core import get_num_threads, set_num_threads

@@ -35,7 +35,7 @@ LAYERS = (
     ("replay",),
     ("autograd",),
     ("ops",),
-    ("check", "func"),
+    ("anomaly", "check", "func"),
     ("nn",),
     ("optim", "learn", "data", "io"),
     ("diagnose", "viz"),

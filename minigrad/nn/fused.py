@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import core
+from .. import anomaly, core
 from ..autograd import Tensor
 from ..ops.create import from_numpy
 from ..ops.index import scatter, take
@@ -108,7 +108,7 @@ def unroll(
     kernel = _kernel(cell) if layer.fused else None
     if kernel is None or kernel.name is None:
         return None
-    if not x.layout.size or not (valid is None or valid.any()):
+    if not x.layout.size or not (valid is None or valid.any()) or anomaly.watching is not None:
         return None
     if state is None:
         state = () if kernel.zeros else _initial(cell, x.layout.shape[1], lead)
@@ -144,7 +144,7 @@ def unroll(
 def one_step(cell: Cell, x: Tensor, state: Any) -> State | None:
     """The state after cell.step, for x [N, I]; None as above."""
     kernel = _kernel(cell)
-    if kernel.name is None or not x.layout.size:
+    if kernel.name is None or not x.layout.size or anomaly.watching is not None:
         return None
     if state is None:
         state = () if kernel.zeros else _initial(cell, x.layout.shape[0])

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from .. import anomaly
 from ..autograd import Tensor
 from ..ops.create import from_numpy, zeros
 from ..ops.elementwise import where
 from ..ops.shape import stack, unbind
 from . import fused as fast
-from . import tracing
+from . import tracing, watched
 from .cells.base import Cell, State
 from .module import Module
 
@@ -110,6 +111,8 @@ class Recurrent(Module):
         valid = None
         if lengths is not None or mask is not None:
             valid = checked_valid(lengths, mask, *x.shape[:2])
+        if anomaly.watching is not None:
+            return watched.unroll(self, x, state, valid, targets)
         result = fast.unroll(self, x, state, valid) if targets is None else None
         if result is not None:
             return result
