@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import op_table_data  # noqa: F401 (puts its rows into ROWS)
+import op_table_sequences  # noqa: F401
 import oracles
 from draw import POSITIVE, REAL, Domain, Draw, Grid
 from op_row import ROWS, Row, Sample, row

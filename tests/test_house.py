@@ -144,7 +144,7 @@ def recorded(row: Any) -> set[Any]:
             gs = [minigrad.from_numpy(np.ones(y.shape)).requires_grad_() for y in ys]
             dxs = minigrad.grad(ys, tracked, gs, create_graph=True, allow_unused=True)
             twice = [*ys, *(dx for dx in dxs if dx is not None)]
-        stack = [y.node for y in twice]
+        stack = [y.node for y in twice if y.requires_grad]
         seen = set(stack)
         while stack:
             node = stack.pop()

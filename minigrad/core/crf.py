@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minigrad._core import ffi, lib
 
 from .array import NULL, check, contiguous, describe, empty, empty_of
@@ -16,7 +18,7 @@ def _form(x: Any) -> Any:
 def crf_forward(x: Any, A: Any, start: Any, end: Any, steps: Any, save: bool) -> tuple[Any, Any]:
     """(log Z [N], what `crf_backward` needs, if it is to be saved).
 
-    x [T, N, C], A [C, C], start and end [C] of one type; steps int64 ndarray [N].  TypeError or
+    x [T, N, C], A [C, C], start and end [C] of one type; steps ndarray [N], integers.  TypeError or
     ValueError where something does not fit.
     """
     _, n, tags = x.shape
@@ -35,7 +37,7 @@ def crf_forward(x: Any, A: Any, start: Any, end: Any, steps: Any, save: bool) ->
     where = NULL if alpha is None else alpha.ptr
     status = lib.mg_crf_forward(
         _form(x), log_z.ptr, where, x.ptr, A.ptr, start.ptr, end.ptr,
-        ffi.from_buffer("int64_t[]", steps),
+        ffi.from_buffer("int64_t[]", np.ascontiguousarray(steps, np.int64)),
     )  # fmt: skip
     check(status, "crf", x, A)
     return log_z, alpha
@@ -47,7 +49,7 @@ def crf_backward(g: Any, alpha: Any, A: Any, end: Any, steps: Any) -> tuple[Any,
     dx, dA = empty(alpha.layout), empty(A.layout)
     status = lib.mg_crf_backward(
         _form(alpha), dx.ptr, dA.ptr, g.ptr, alpha.ptr, A.ptr, end.ptr,
-        ffi.from_buffer("int64_t[]", steps),
+        ffi.from_buffer("int64_t[]", np.ascontiguousarray(steps, np.int64)),
     )  # fmt: skip
     check(status, "crf", alpha, A)
     return dx, dA

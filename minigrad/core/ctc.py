@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minigrad._core import ffi, lib
 
 from .array import NULL, Array, check, contiguous, empty, empty_of
@@ -15,14 +17,16 @@ class Paths:
     """Which labels the steps of a batch are to read: the operands beside x [T, N, C] of a call.
 
     labels [N, S], of which lengths [N] count, and steps [N], how many steps of each sequence do:
-    int64 ndarrays.
+    integers.
     """
 
     __slots__ = ("blank", "labels", "lengths", "memory", "steps")
 
     def __init__(self, labels: Any, steps: Any, lengths: Any, blank: int) -> None:
-        self.labels, self.steps, self.lengths, self.blank = labels, steps, lengths, blank
-        self.memory = tuple(ffi.from_buffer("int64_t[]", a) for a in (labels, steps, lengths))
+        arrays = tuple(np.ascontiguousarray(a, np.int64) for a in (labels, steps, lengths))
+        self.labels, self.steps, self.lengths = arrays
+        self.blank = blank
+        self.memory = tuple(ffi.from_buffer("int64_t[]", a) for a in arrays)
 
     def form(self, x: Any) -> Any:
         """{ dtype, T, N, C, S, blank }"""

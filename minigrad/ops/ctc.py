@@ -67,6 +67,8 @@ def _ctc_rule(g: Any, log_probs: Tensor, run: _Run) -> Any:
         return core.ctc_backward(g, log_probs, run.alpha, run.paths)
     x = contiguous(log_probs)  # a stand-in, where the gradient of this ends
     loss = ctc_by_ops(x, run.paths)
+    if not loss.requires_grad:  # there is no step
+        return core.zeros(x.layout)
     return grad(loss, x, g, create_graph=True)[0]
 
 
@@ -114,9 +116,9 @@ def _padded(targets: Any, lengths: Any) -> Any:
     labels = np.asarray(targets)
     if labels.size and labels.dtype.kind not in "iu":
         raise TypeError(f"ctc_loss: targets are int64 labels, not {labels.dtype}")
-    labels = labels.astype(np.int64, copy=False)
+    labels = labels.astype(np.int64, copy=False)  # [] is a list of floats
     if labels.ndim == 2 and len(labels) == len(lengths):
-        return np.ascontiguousarray(labels)
+        return labels
     if labels.ndim != 1 or len(labels) != lengths.sum() or lengths.min(initial=0) < 0:
         raise ValueError(
             f"ctc_loss: targets {list(labels.shape)} with target_lengths {lengths.tolist()}: needed are "
