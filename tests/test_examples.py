@@ -283,3 +283,32 @@ def test_memory_tasks() -> None:
         assert elman < 75
         assert lstm > 80
         assert gru < 75 if task == "counting" else gru > 80
+def test_ctc() -> None:
+    lines = run("ctc").splitlines()
+    losses = [numbers(line)[1] for line in lines if line.startswith("step")]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[0] > 4
+    assert losses[-1] < 0.4
+    greedy, beam = (numbers(line)[-1] for line in lines if "label error rate" in line)
+    assert max(greedy, beam) < 0.1
+    frames, read, said = re.findall(
+        r"frames: ([-1-6]+)\nread:    ([1-6 ]+?)   said: ([1-6 ]+)", "\n".join(lines)
+    )[0]
+    merged = re.sub(r"(.)\1*", r"\1", frames).replace("-", "")
+    assert merged == read.replace(" ", "")
+    assert len(said.split()) >= 3
+
+
+def test_crf_tagger() -> None:
+    lines = run("crf_tagger").splitlines()
+    (loss, right, broken), (loss_crf, right_crf, broken_crf) = (
+        [float(n) for n in re.findall(r"(\d+(?:\.\d+)?)[,% ]", line.split(":")[1])]
+        for line in lines[:2]
+    )
+    assert loss_crf < loss - 1
+    assert right_crf > right + 3
+    assert broken > 50
+    assert broken_crf == 0
+    transitions = [float(n) for n in re.findall(r"-?\d+\.\d+", lines[2])]
+    assert len(transitions) == 9
+    assert min(transitions) == transitions[2]  # from O to I
