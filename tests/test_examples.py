@@ -292,7 +292,7 @@ def test_ctc() -> None:
     greedy, beam = (numbers(line)[-1] for line in lines if "label error rate" in line)
     assert max(greedy, beam) < 0.1
     frames, read, said = re.findall(
-        r"frames: ([-1-6]+)\nread:    ([1-6 ]+?)   said: ([1-6 ]+)", "\n".join(lines)
+        r"frames: ([-1-6]+)\nread: +([1-6 ]+?)   said: ([1-6 ]+)", "\n".join(lines)
     )[0]
     merged = re.sub(r"(.)\1*", r"\1", frames).replace("-", "")
     assert merged == read.replace(" ", "")

@@ -200,6 +200,7 @@ static void same(array y[3]) {
 #include "kernels_rows.h"
 #include "kernels_sequence.h"
 #include "kernels_learning.h"
+#include "kernels_labels.h"
 
 /* ---- memory and machine ------------------------------------------------------------------ */
 
@@ -284,6 +285,7 @@ int main(void) {
             test_sequences(dtype);
             test_steps(dtype);
             test_covariance(dtype);
+            test_labels(dtype);
         }
         test_copy();
         test_memory();
