@@ -127,13 +127,11 @@ class set_detect_anomaly(detect_anomaly):
 # ---- looking ---------------------------------------------------------------------------------------
 
 
-def _found(x: Any) -> tuple[str, tuple[int, ...]] | None:
+def _found(x: Any, settings: _Settings) -> tuple[str, tuple[int, ...]] | None:
     """("nan" or "inf", index) of the first such element."""
-    assert watching is not None or x is not None
     a = np.asarray(x)
     if a.dtype.kind != "f" or np.isfinite(a).all():
         return None
-    settings = watching or _Settings(nan=True, inf=True)
     wrong = np.isnan(a) & settings.nan | np.isinf(a) & settings.inf
     if not wrong.any():
         return None
@@ -162,11 +160,13 @@ def _set(y: Tensor, node: Any) -> None:
     if node is None or isinstance(node, Leaf):
         return
     whole = node.parents[0] if isinstance(node, Part) else node
+    assert watching is not None
     if not isinstance(whole.rules, _Watched):
-        whole.rules = _Watched(whole)
-    if found := _found(y):
+        whole.rules = _Watched(whole, watching)
+    if found := _found(y, watching):
         watched = whole.rules
-        before = any(isinstance(a, core.Array) and _found(a) for a in whole.saved or ())
+        arrays = [a for a in whole.saved or () if isinstance(a, core.Array)]
+        before = any(_found(a, watching) for a in arrays)
         rest = "; an operand has one already" if before else ""
         error = _error(f"the result of {watched.name}", found, y, rest + watched.where())
         error.age = whole.age
@@ -176,8 +176,9 @@ def _set(y: Tensor, node: Any) -> None:
 class _Watched(Rules):
     """The rules of one recorded op, which look at the gradients they give."""
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self, node: Any, settings: _Settings) -> None:
         self.inner: Rules = node.rules
+        self.settings = settings
         self.name, self.fresh = _NAMES.get(self.inner.name, self.inner.name.strip("_")), False
         self.rows = self.bare = None
         self.layouts = [None if p is None else p.layout for p in node.parents]
@@ -199,7 +200,7 @@ class _Watched(Rules):
             each = zip(inner.rows, self.layouts, tracked)
             gradients = [self._one(row, g, y, saved, a) if t else None for row, a, t in each]
         for i, (dx, wanted) in enumerate(zip(gradients, tracked)):
-            if wanted and dx is not None and (found := _found(dx)):
+            if wanted and dx is not None and (found := _found(dx, self.settings)):
                 names = inner.arguments if not inner.variadic else []
                 of = f"argument {names[i]}" if i < len(names) else f"argument {i}"
                 rest = self.where()
