@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cell_table import Kind, every_kind, flat, leaf, same, weighted
+from draw import seeded
 
 import minigrad as mg
 from minigrad import anomaly, nn
@@ -14,7 +16,7 @@ from minigrad import anomaly, nn
 HUGE = 3e38
 
 
-def found(f: Any, *args: Any, **options: Any) -> str:
+def found_by(f: Any, *args: Any, **options: Any) -> str:
     """What is said of f(*args) in anomaly mode."""
     with pytest.raises(mg.AnomalyError) as error, mg.detect_anomaly(**options):
         f(*args)
@@ -32,16 +34,16 @@ def test_forward() -> None:
         z = mg.log(x)  # the line that is named
         return (y * z).sum()
 
-    text = found(f)
+    text = found_by(f)
     line = f.__code__.co_firstlineno + 2
     assert text == (
         f"the result of log is -inf at [0, 1] of float32 [2, 2]; recorded at {__file__}:{line}"
     )
-    assert "is nan at [1, 1]" in found(f, check_inf=False)
+    assert "is nan at [1, 1]" in found_by(f, check_inf=False)
     with mg.detect_anomaly(check_nan=False, check_inf=False):
         f()
-    assert "an operand has one already" in found(lambda: x * mg.tensor(np.nan))
-    text = found(lambda: (x * 1e38) @ (x * 10))
+    assert "an operand has one already" in found_by(lambda: x * mg.tensor(np.nan))
+    text = found_by(lambda: (x * 1e38) @ (x * 10))
     assert text.startswith("the result of matmul is inf at [0, 0]")
 
 
@@ -65,18 +67,18 @@ def test_backward() -> None:
         a, b = (x + 1).split(1)
         (mg.stack([a, b, b]) * mg.sqrt(b - 1)).sum().backward()
 
-    assert "the gradient of sqrt by its argument x is inf at [0]" in found(several)
+    assert "the gradient of sqrt by its argument x is inf at [0]" in found_by(several)
 
     def joint() -> None:
         (mg.stack([x * 0, x * 0]) * each).sum().backward(mg.tensor(10.0))
 
-    assert "the gradient of mul by its argument a is inf at [1, 0]" in found(joint)
+    assert "the gradient of mul by its argument a is inf at [1, 0]" in found_by(joint)
     rows = mg.tensor([[1.0, 2.0], [5.0, 5.0]], requires_grad=True)
 
     def normalized() -> None:
         nn.functional.layer_norm(rows, [2], eps=0.0).sum().backward()
 
-    assert found(normalized).startswith("the result of normalize is nan at [1, 0]")
+    assert found_by(normalized).startswith("the result of normalize is nan at [1, 0]")
 
 
 def test_gradients_are_the_same_as_without() -> None:
@@ -169,7 +171,7 @@ def test_forward_names_step_and_gate(kind: Any, weight: str, column: int, gate: 
         if gate == "n":
             cell.b[:] = 9.0  # r is one: the candidate sees the whole state
     first = state if kind is not nn.LSTM else (state, mg.zeros(1, 2, 3))
-    text = found(lambda: layer(mg.zeros(4, 2, 2), first))
+    text = found_by(lambda: layer(mg.zeros(4, 2, 2), first))
     assert "the result of matmul is inf at [1, " in text
     end = f", gate {gate}" if gate else ""
     assert text.endswith(f"test_anomaly.py:{line_of(text)}, {cell_name(layer)}, time step 0{end}")
@@ -200,7 +202,7 @@ def test_forward_in_the_middle(reverse: bool) -> None:
             p.zero_()
         layer.cell.b[3:6] = 50.0  # f = 1
     c = mg.full((2, 3), HUGE / 8**3)
-    text = found(lambda: layer(mg.zeros(6, 2, 2), (mg.zeros(2, 3), c)))
+    text = found_by(lambda: layer(mg.zeros(6, 2, 2), (mg.zeros(2, 3), c)))
     assert "the result of mul is inf at [0, 0]" in text
     assert text.endswith(f"Growing(2, 3), time step {2 if reverse else 3}")
 
@@ -209,7 +211,7 @@ def test_forward_in_the_middle(reverse: bool) -> None:
 def test_bad_inputs(lengths: Any) -> None:
     layer, x = nn.LSTM(2, 3), mg.randn(6, 2, 2)
     x[3, 1, 0] = np.nan
-    text = found(lambda: layer(x, lengths=lengths))
+    text = found_by(lambda: layer(x, lengths=lengths))
     assert "is nan at" in text
     assert "an operand has one already" in text
     assert "the input of LSTMCell(2, 3), time step 3" in text
@@ -218,7 +220,7 @@ def test_bad_inputs(lengths: Any) -> None:
     x[3, 1, 0] = HUGE
     with mg.no_grad():
         layer.cells()[0].W[0, 7] = 100.0
-    text = found(lambda: layer(x, lengths=lengths))
+    text = found_by(lambda: layer(x, lengths=lengths))
     assert text.endswith("the input of LSTMCell(2, 3), time step 3, gate g")
 
 
@@ -257,6 +259,24 @@ def test_an_exploding_gradient() -> None:
     assert step is not None
     assert "the gradient of matmul" in str(error.value)
     assert 11 - int(step[1]) == 4  # 1e20, and 1e4 from each of steps 11 … 7
+
+
+@every_kind
+def test_every_cell_gives_the_numbers_that_it_gives_without(kind: Kind) -> None:
+    """Outputs, states, gradients, with holes in the mask; and each names its step."""
+    layer, draw = kind.layers(2, 3, bidirectional=True), seeded(0)
+    x, mask = draw.normal(5, 2, 2), np.array([[1, 1], [0, 1], [1, 1], [1, 0], [1, 0]], bool)
+    found = []
+    for watched in (False, True):
+        leaves = [leaf(x), *layer.parameters()]
+        with mg.set_detect_anomaly(watched):
+            results = layer(leaves[0], mask=mask)
+            found.append([flat(results), mg.grad(weighted(results), leaves)])
+    same(*found)
+    with mg.no_grad():
+        layer.cells()[0].U[0, 0] = np.nan
+    text = found_by(lambda: layer(mg.tensor(x)))
+    assert re.search(r"matmul is nan at \[0, 0\] .*, time step 0(, gate .)?$", text)
 
 
 def test_traces_and_numbers_as_without() -> None:

@@ -193,7 +193,6 @@ def test_what_is_refused() -> None:
     refused(r"tags \[3, 2\]", crf, x, tags[:3])
     refused("tags from 0 to 3", crf, x, tags + 3 * mg.tensor([1, 0]))
     refused("lengths: from 0 to 4", crf, x, tags, [5, 1])
-    refused("not both", crf, x, tags, [4, 4], np.ones((4, 2), bool))
     refused("without gaps", crf, x, tags, mask=np.array([[1, 1], [0, 1], [1, 1], [1, 1]], bool))
     refused(r"mask int64 \[4, 2\]", crf, x, tags, mask=np.ones((4, 2), int))
     refused("reduction='none'", crf, x, tags, reduction="none")

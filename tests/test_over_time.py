@@ -68,6 +68,10 @@ def test_the_words_on_one_example() -> None:
     for reduction, value in expected.items():
         assert F.sequence_loss(losses, lengths, reduction=reduction).tolist() == value
     assert F.sequence_loss([losses[0, :2], losses[0, :2] * 2]).item() == 9  # a list of steps
+    holes = np.array(
+        [[True, False, True], [True, True, True]]
+    )  # with lengths, too: where both agree
+    assert F.sequence_loss(losses, lengths, holes, "sums").tolist() == [4, 0, 0]
     for reduction in ("mean", "mean_of_means"):
         assert np.isnan(F.sequence_loss(losses, [0, 0, 0], reduction=reduction).item())
 
@@ -110,7 +114,6 @@ def test_what_is_refused() -> None:
 
     refused("reduction='total': one of none, sums", F.sequence_loss, losses, reduction="total")
     refused(r"losses \[3\]", F.sequence_loss, mg.zeros(3))
-    refused("not both", F.sequence_loss, losses, [3, 3], np.ones((3, 2), bool))
     refused(r"mask bool \[2, 3\]", F.sequence_loss, losses, mask=np.ones((2, 3), bool))
     refused("lengths: from 0 to 3", F.sequence_loss, losses, [4, 3])
     refused("2 integers", F.sequence_loss, losses, [1.0, 2.0])

@@ -24,18 +24,16 @@ def sizes(name: str, given: Any, n: int, most: int | None = None) -> Any:
 
 
 def valid_steps(name: str, shape: Shape, lengths: Any, mask: Any) -> Any | None:
-    """Which steps count, bool [T, N], from one of the two; None where all do."""
-    if lengths is not None and mask is not None:
-        raise ValueError(f"{name}: lengths or a mask, not both")
-    if lengths is not None:
-        counted = np.arange(shape[0])[:, None] < sizes(f"{name}: lengths", lengths, *shape[1::-1])
-    elif mask is not None:
+    """Which steps count, bool [T, N]: where lengths and mask agree; None where all do."""
+    counted = None
+    if mask is not None:
         counted = np.asarray(mask)
         if counted.shape != shape[:2] or counted.dtype != np.bool_:
             raise ValueError(
                 f"{name}: mask {counted.dtype} {list(counted.shape)}: bool {list(shape[:2])} is needed, "
                 f"true where a step counts"
             )
-    else:
-        return None
-    return None if counted.all() else counted
+    if lengths is not None:
+        inside = np.arange(shape[0])[:, None] < sizes(f"{name}: lengths", lengths, *shape[1::-1])
+        counted = inside if counted is None else counted & inside
+    return None if counted is None or counted.all() else counted

@@ -29,6 +29,7 @@ from .echo_state import EchoStateNetwork, Readout
 from .front import Layers
 from .crf import CRF
 from .decoding import ctc_beam_decode, ctc_greedy_decode
+from .front import Layers
 from .layers import Dropout, Embedding, Flatten, Identity, LayerNorm, Linear
 from .losses import (
     BCEWithLogitsLoss,

@@ -42,7 +42,7 @@ def sequence_loss(
 
     `losses` may also be a list with the loss of each step, T times [N].  Further dimensions,
     [T, N, …], are added up: the loss of a step is the sum over its outputs.  lengths [N], integers,
-    or mask [T, N], bool, say which steps count; the losses of others change neither the value nor
+    and a mask [T, N], bool, say which steps count; the losses of others change neither the value nor
     the gradient, and may be NaN.  (If a loss has become NaN through padded *inputs*, the chain rule
     carries 0 · NaN further back: `nn.SequenceLoss` leaves padding out from the start.)
     ValueError where shapes or words do not fit.
