@@ -283,6 +283,8 @@ def test_memory_tasks() -> None:
         assert elman < 75
         assert lstm > 80
         assert gru < 75 if task == "counting" else gru > 80
+
+
 def test_ctc() -> None:
     lines = run("ctc").splitlines()
     losses = [numbers(line)[1] for line in lines if line.startswith("step")]

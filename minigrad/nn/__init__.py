@@ -25,10 +25,9 @@ from .cells import (
     memory_cell,
 )
 from .containers import ModuleDict, ModuleList, Sequential
-from .echo_state import EchoStateNetwork, Readout
-from .front import Layers
 from .crf import CRF
 from .decoding import ctc_beam_decode, ctc_greedy_decode
+from .echo_state import EchoStateNetwork, Readout
 from .front import Layers
 from .layers import Dropout, Embedding, Flatten, Identity, LayerNorm, Linear
 from .losses import (
