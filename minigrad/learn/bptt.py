@@ -55,7 +55,7 @@ class BPTT:
         self._x, self._loss_of = x.detach(), loss_of
         self._initial = F.checked(state, self.N)
         self.losses = np.zeros(self.T)  #: L_t
-        self.states: list[Any] = [_row(self._initial)]  #: s_{-1}, s_0, …: T + 1 arrays [N, n]
+        self.states: list[Any] = [_row(F.reals(self._initial))]  #: s_{-1}, s_0, …: T + 1 arrays [N, n]
         J, D, delta = [], [], []
         s: Any = self._initial
         for t, x_t in enumerate(unbind(self._x)):
@@ -69,13 +69,13 @@ class BPTT:
                 if g is not None:
                     at = F.n  # the rows of y: its own, or those of the state that it is
                     if step.m == F.n:
-                        at = sum(F.widths[: [a is step.y for a in step.state].index(True)])
+                        at = sum(F.widths[: [a is step.y for a in F.reals(step.state)].index(True)])
                     rows[:, at : at + y.shape[1]] = np.asarray(g)
             J.append(np.asarray(step.J))
             D.append(np.asarray(step.D))
             delta.append(rows)
             s = step.state
-            self.states.append(_row(s))
+            self.states.append(_row(F.reals(s)))
         #: ∂L_t/∂s_t [T, N, m] of the step's own loss; m > n where y is not one of the states
         self.delta = np.array(delta)
         self._J, self._D = np.array(J), np.array(D)
@@ -214,26 +214,27 @@ def gradient_flow(cell: Cell, x: Tensor, loss_of: LossOf, state: Any = None) -> 
     """
     x = x.detach().requires_grad_()
     T, N = x.shape[:2]
-    before = tuple(s.detach().requires_grad_() for s in cell.checked(state, N))
+    F = Transition(cell)
+    before = F.leaves(cell.checked(state, N))
     with enable_grad():
         zs = unbind(cell.project(x))
         states, total, s = [before], None, before
         for t in range(T):
             y, new = cell.step(zs[t], s)
             # tensors of their own: h' depends on c', but in the state the two stand side by side
-            s = tuple(v * 1.0 for v in new)
+            s = tuple(v * 1.0 if real else v for v, real in zip(new, F.real))
             states.append(s)
             loss = loss_of(t, next((a for a, b in zip(s, new) if b is y), y))
             if loss is not None:
                 total = loss if total is None else total + loss
-    flat = [v for s in states for v in s]
+    flat = [v for s in states for v in F.reals(s)]
     found = _gradients(total, [x, *flat])
-    width = len(before)
+    width = len(F.widths)
     rows = [found[1 + i * width : 1 + (i + 1) * width] for i in range(T + 1)]
     arrived = np.stack([np.concatenate(row, -1) for row in rows])
     vectors: dict[str, list[Any]] = {}
     for t in range(T):
-        for name, v in _ways(cell, zs[t], states[t], rows[t + 1]).items():
+        for name, v in _ways(F, cell, zs[t], states[t], rows[t + 1]).items():
             vectors.setdefault(name, []).append(v)
     whole = {name: np.stack(v) for name, v in vectors.items()}
     paths = {name: np.linalg.norm(v, axis=-1) for name, v in whole.items()}
@@ -241,20 +242,21 @@ def gradient_flow(cell: Cell, x: Tensor, loss_of: LossOf, state: Any = None) -> 
     return Flow(norm(arrived, axis=-1), norm(found[0], axis=-1), paths, whole)
 
 
-def _ways(cell: Cell, z: Tensor, state: Any, g: list[Any]) -> dict[str, Any]:
+def _ways(F: Transition, cell: Cell, z: Tensor, state: Any, g: list[Any]) -> dict[str, Any]:
     """The gradient with respect to `state` [N, n] through each gate, and past them all."""
     z = z.detach()
-    old = tuple(s.detach().requires_grad_() for s in state)
+    old = F.leaves(state)
     with enable_grad():
         gates = cell.activations(z, old)
         held = tuple(a.detach().requires_grad_() for a in gates)
-        past = tuple(s.detach().requires_grad_() for s in state)
+        past = F.leaves(state)
         twin: Any = copy.copy(cell)
         if held:
             vars(twin)["activations"] = lambda *_: held
         _, new = twin.step(z, past)
         errors = [from_numpy(e) for e in g]
-    through = _gradients(list(new), [*past, *held], errors)
+    past, old = F.reals(past), F.reals(old)
+    through = _gradients(F.reals(new), [*past, *held], errors)
     result = {"direct": np.concatenate(through[: len(past)], -1)}
     for letter, a, e in zip(cell.gates, gates, through[len(past) :]):
         result[letter] = np.concatenate(_gradients([a], list(old), [from_numpy(e)]), -1)
