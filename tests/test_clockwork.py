@@ -153,6 +153,8 @@ def test_clocks_that_differ_where_they_matter() -> None:
     for fused in (True, False):
         with pytest.raises(TypeError, match="clock t is float32: the steps done, int64"):
             nn.Recurrent(cell, fused=fused)(x, (state[0], mg.zeros(2, 1)))
+        with pytest.raises(ValueError, match=r"ClockworkCell: .*\[2\].*\[2, 8\]"):
+            nn.Recurrent(cell, fused=fused)(x, (state[0], mg.zeros(2, dtype="int64")))
         with pytest.raises(ValueError, match=r"ClockworkCell: .*state"):
             nn.Recurrent(cell, fused=fused)(x, state[0])
     h = mg.randn(2, 8)  # one step: clocks that differ, too

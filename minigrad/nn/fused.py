@@ -208,28 +208,29 @@ def _call(run: Run, kernel: Any, cell: Any, x: Tensor, state: State, lengths: An
     if not cell.periods:
         return sequence(run, kernel.letters[len(state)], x, *kernel.parameters(cell), *state)
     h, t = state
-    again = run.readable
-    run.clock, run.readable = _clock(cell, t, lengths), lambda given: again({**given, "c0": t})
+    again, ticks = run.readable, np.asarray(t)
+    if ticks.shape != (*h.shape[:-1], 1):
+        raise ValueError(f"{type(cell).__name__}: t {list(ticks.shape)} and h {list(h.shape)}")
+    run.clock, run.readable = _clock(cell, ticks, lengths), lambda given: again({**given, "c0": t})
     results = sequence(run, kernel.letters[1], x, *kernel.parameters(cell), h)
     steps: Any = x.shape[0] if len(x.shape) == 3 else 1
-    return *results, t + (steps if lengths is None else from_numpy(lengths[:, None]))
+    return *results, from_numpy(ticks + (steps if lengths is None else lengths[:, None]))
 
 
 # ---- clocks ------------------------------------------------------------------------------------
 
 
-def _clock(cell: Any, t: Tensor, lengths: Any) -> core.Clock:
+def _clock(cell: Any, t: Any, lengths: Any) -> core.Clock:
     """What C needs to know of the clocks t [N, 1]: it has one for all sequences that take a step."""
-    if t.dtype != "int64":
+    if t.dtype != np.int64:
         raise TypeError(f"{type(cell).__name__}: the clock t is {t.dtype}: the steps done, int64")
-    values = np.asarray(t).reshape(-1)
-    values = values if lengths is None else values[lengths > 0]
-    if values.min() != values.max():
+    values = t if lengths is None else t[..., lengths > 0, :]
+    if values.size > 1 and values.min() != values.max():
         raise ValueError(
             f"{type(cell).__name__}: clocks t from {values.min()} to {values.max()}: the kernel has "
             f'one for the whole batch; with fused="auto" it is unrolled step by step'
         )
-    phase = int(values[0]) % math.lcm(*cell.periods)
+    phase = values.item(0) % math.lcm(*cell.periods)
     return core.Clock(phase, cell.group_sizes, cell.periods)
 
 

@@ -127,8 +127,7 @@ static void plain(layer *l, int reverse) {
             const int64_t row = (reverse ? l->T - 1 - s : s) * l->N + r;
             const double *x = l->a[MG_ARG_X] + row * l->I, *un = l->a[MG_ARG_UN];
             double reset[64];
-            for (int64_t j = 0; j < H && un; j++)
-                reset[j] = logistic(gate(l, x, h, 0, j));
+            for (int64_t j = 0; j < H && un; j++) reset[j] = logistic(gate(l, x, h, 0, j));
             for (int64_t j = 0; j < H; j++) {
                 if (l->cell == MG_SEQ_clockwork_tanh) {
                     new[j] = clock_unit(l, x, h, s, j);
