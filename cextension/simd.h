@@ -252,17 +252,37 @@ INLINE real vsum(vec x) {
 #define MG_AT_2(i) x[at[i]], x[at[(i) + 1]]
 #define MG_AT_4(i) MG_AT_2(i), MG_AT_2((i) + 2)
 #define MG_AT_8(i) MG_AT_4(i), MG_AT_4((i) + 4)
+/* ... and with indices of 16 bits, four by one load.  (The empty statement keeps the compiler from
+ * loading them one by one, or as a vector that goes through memory.) */
+INLINE uint64_t mg_four(const uint16_t *at) {
+    uint64_t four;
+    memcpy(&four, at, sizeof four);
+    __asm__("" : "+r"(four));
+    return four;
+}
+#define MG_OF(four) x[(uint16_t)(four)], x[(uint16_t)((four) >> 16)], MG_OF_UPPER((four) >> 32)
+#define MG_OF_UPPER(two) x[(uint16_t)(two)], x[(two) >> 16]
 #if MG_VBYTES == 64 && MG_IS_F32
-#define MG_AT MG_AT_8(0), MG_AT_8(8)
+INLINE vec vgather(const real *x, const uint32_t *at) { return (vec){MG_AT_8(0), MG_AT_8(8)}; }
+INLINE vec vgather_16(const real *x, const uint16_t *at) { /* too many registers for fours */
+    return (vec){MG_AT_8(0), MG_AT_8(8)};
+}
 #elif MG_VBYTES == 64 || (MG_VBYTES == 32 && MG_IS_F32)
-#define MG_AT MG_AT_8(0)
+INLINE vec vgather(const real *x, const uint32_t *at) { return (vec){MG_AT_8(0)}; }
+INLINE vec vgather_16(const real *x, const uint16_t *at) {
+    uint64_t a = mg_four(at), b = mg_four(at + 4);
+    return (vec){MG_OF(a), MG_OF(b)};
+}
 #elif MG_VBYTES == 32 || MG_IS_F32
-#define MG_AT MG_AT_4(0)
+INLINE vec vgather(const real *x, const uint32_t *at) { return (vec){MG_AT_4(0)}; }
+INLINE vec vgather_16(const real *x, const uint16_t *at) {
+    uint64_t a = mg_four(at);
+    return (vec){MG_OF(a)};
+}
 #else
-#define MG_AT MG_AT_2(0)
+INLINE vec vgather(const real *x, const uint32_t *at) { return (vec){MG_AT_2(0)}; }
+INLINE vec vgather_16(const real *x, const uint16_t *at) { return (vec){MG_AT_2(0)}; }
 #endif
-INLINE vec vgather(const real *x, const uint32_t *at) { return (vec){MG_AT}; }
-INLINE vec vgather_16(const real *x, const uint16_t *at) { return (vec){MG_AT}; }
 
 /* a0 b0 a1 b1 ... from the lower, from the upper halves of a and b */
 #if defined(__clang__)
