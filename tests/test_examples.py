@@ -314,3 +314,24 @@ def test_crf_tagger() -> None:
     transitions = [float(n) for n in re.findall(r"-?\d+\.\d+", lines[2])]
     assert len(transitions) == 9
     assert min(transitions) == transitions[2]  # from O to I
+
+
+def test_lag_sweep() -> None:
+    lines = run("lag_sweep", "1").splitlines()
+    assert numbers(lines[2].replace("lag", "")) == [2, 5, 10, 20, 40, 80]
+    table = {line[:14].strip(): numbers(line[14:]) for line in lines[3:]}
+    assert table["Elman, SGD"] == [1, 1, 1, 0, 0, 0]
+    assert table["Elman, Adam"][:3] == [1, 1, 1]
+    for name in ("LSTM", "GRU", "clockwork"):
+        assert table[name][:5] == [1, 1, 1, 1, 1]
+
+
+def test_anatomy() -> None:
+    lines = run("anatomy").splitlines()
+    assert numbers(lines[0])[-1] < 1e-12
+    rows = [numbers(line) for line in lines[4:]]
+    assert [int(row[0]) for row in rows] == [0, 1, 2, 3, 5, 8, 12, 16, 20, 23]
+    for lag, _, norm, product, bound in rows:
+        assert norm <= 1.001 * product <= 1.002 * bound
+        assert bound == pytest.approx(0.9**lag, rel=0.01)
+    assert rows[0][1] > 100 * rows[-2][1]  # shares: most of the gradient is near the diagonal
