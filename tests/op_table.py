@@ -370,7 +370,7 @@ def _gru_layer(x: Any, W: Any, U: Any, Un: Any, b: Any, h0: Any) -> Any:
 
 def _gru_oracle(x: Any, W: Any, U: Any, Un: Any, b: Any, h0: Any) -> Any:
     step = partial(oracles.gru, {"W": W, "U": U, "Un": Un, "b": b})
-    y, (h,) = oracles.unroll(step, x, (h0,), [len(x)] * len(h0))
+    y, (h,) = oracles.unroll(step, x, (h0,), np.ones(x.shape[:2], bool))
     return y, h
 
 
