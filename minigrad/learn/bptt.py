@@ -55,7 +55,8 @@ class BPTT:
         self._x, self._loss_of = x.detach(), loss_of
         self._initial = F.checked(state, self.N)
         self.losses = np.zeros(self.T)  #: L_t
-        self.states: list[Any] = [_row(F.reals(self._initial))]  #: s_{-1}, s_0, …: T + 1 arrays [N, n]
+        #: s_{-1}, s_0, …: T + 1 arrays [N, n]
+        self.states: list[Any] = [_row(F.reals(self._initial))]
         J, D, delta = [], [], []
         s: Any = self._initial
         for t, x_t in enumerate(unbind(self._x)):
