@@ -2,9 +2,12 @@
 
 # NumPy first: where it is imported from within this package, `numpy._typing` takes 40 ms longer to load,
 # measured on CPython 3.11 with NumPy 2.4 (python -X importtime -c "import minigrad").
+from importlib import import_module
+from typing import Any
+
 import numpy  # noqa: ICN001
 
-from . import func, learn, nn, optim
+from . import nn, optim
 from .anomaly import AnomalyError, detect_anomaly, set_detect_anomaly
 from .autograd import Tensor, grad, op
 from .check import gradcheck, gradgradcheck
@@ -111,3 +114,12 @@ from .ops.shape import (
 from .tape import enable_grad, is_grad_enabled, no_grad
 
 __version__ = "0.1.0"
+
+_LATER = ("data", "func", "learn", "viz")
+
+
+def __getattr__(name: str) -> Any:
+    """`minigrad.learn` and others without an import of their own: loaded when first asked for."""
+    if name in _LATER:
+        return import_module(f"minigrad.{name}")
+    raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
