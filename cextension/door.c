@@ -90,11 +90,13 @@ static int is_sequence(const int64_t *form, void *const *arrays) {
     return arrays[MG_ARG_PROJ] ? lstm : form[6] == form[5];
 }
 
-int mg_sequence_forward(const int64_t *form, void *const *arrays, const int64_t *counts) {
+int mg_sequence_forward(const int64_t *form, void *const *arrays, void *const *options,
+                        const int64_t *counts) {
     const mg_table *table = mg_kernels((int)form[0]);
     if (!table || !is_sequence(form, arrays)) return MG_BAD_OP;
-    if (is_clockwork(form)) return table->clockwork_forward(form, arrays, counts);
-    return table->sequence_forward(form, arrays, counts);
+    if (is_clockwork(form))
+        return options ? MG_BAD_OP : table->clockwork_forward(form, arrays, counts);
+    return table->sequence_forward(form, arrays, options, counts);
 }
 
 int mg_sequence_step(const int64_t *form, void *const *arrays, const void *x, const void *h,
@@ -103,14 +105,16 @@ int mg_sequence_step(const int64_t *form, void *const *arrays, const void *x, co
     for (int i = MG_ARG_W; i <= MG_ARG_PO; i++) all[i] = arrays[i];
     all[MG_ARG_X] = (void *)(uintptr_t)x, all[MG_ARG_H0] = (void *)(uintptr_t)h;
     all[MG_ARG_C0] = (void *)(uintptr_t)c, all[MG_ARG_Y] = h_new, all[MG_ARG_CN] = c_new;
-    return form[2] == 1 ? mg_sequence_forward(form, all, NULL) : MG_BAD_OP;
+    return form[2] == 1 ? mg_sequence_forward(form, all, NULL, NULL) : MG_BAD_OP;
 }
 
-int mg_sequence_backward(const int64_t *form, void *const *arrays, const int64_t *counts) {
+int mg_sequence_backward(const int64_t *form, void *const *arrays, void *const *options,
+                         const int64_t *counts) {
     const mg_table *table = mg_kernels((int)form[0]);
     if (!table || !is_sequence(form, arrays)) return MG_BAD_OP;
-    if (is_clockwork(form)) return table->clockwork_backward(form, arrays, counts);
-    return table->sequence_backward(form, arrays, counts);
+    if (is_clockwork(form))
+        return options ? MG_BAD_OP : table->clockwork_backward(form, arrays, counts);
+    return table->sequence_backward(form, arrays, options, counts);
 }
 
 /* ---- the derivatives of one step ---------------------------------------------------------- */

@@ -101,7 +101,8 @@ int mg_gemm(const int64_t *form, void *C, const void *A, const void *B, int accu
  * step lie behind those of the step before, R in all.  NULL: N in every step, R = T N.
  * arrays: NULL where there is none (no bias; zero initial state; nothing saved; zero gradient; a
  * gradient that is not wanted).  The forward call reads those up to CELLS, and writes Y, HN, CN and,
- * for the backward call, GATES and CELLS.  The backward call writes from DX on. */
+ * for the backward call, GATES and CELLS.  The backward call writes from DX on.
+ * W NULL: x is x W already, and I is G H.  options: NULL, or those of enum mg_sequence_option. */
 enum mg_sequence_array {
     MG_ARG_X,    /* [R, I] */
     MG_ARG_W,    /* [I, G H] */
@@ -136,11 +137,32 @@ enum mg_sequence_array {
     MG_ARG_DH0,
     MG_ARG_DC0
 };
-int mg_sequence_forward(const int64_t *form, void *const *arrays, const int64_t *counts);
+/* What kernels/regularize.inc adds; NULL where there is none.  With gains, W is NULL.  The forward call
+ * writes, for the backward call, what it needs from TILDE to RSTD; that writes from DGU on. */
+enum mg_sequence_option {
+    MG_OPT_GU,     /* [V H]: gain of the normalised product with U */
+    MG_OPT_GUN,    /* [H]: with Un */
+    MG_OPT_GC,     /* [H]: of an LSTM's normalised c */
+    MG_OPT_BC,     /* [H]: and its bias */
+    MG_OPT_MASK,   /* [N, P]: of h in products with U and Un */
+    MG_OPT_KEEP_H, /* the share of the old h, [R, P]; with the bit 2 of `reverse`, [P] for all rows */
+    MG_OPT_KEEP_C, /* that of c, [R, H] or [H] */
+    MG_OPT_TILDE,  /* [R, H]: an rnn's h before KEEP_H, an LSTM's c before KEEP_C */
+    MG_OPT_NORM,   /* [R, V H]: the product with U, normalised */
+    MG_OPT_NORM2,  /* [R, H]: that with Un, or an LSTM's c */
+    MG_OPT_RSTD,   /* [R, 2]: what NORM and NORM2 were multiplied by */
+    MG_OPT_DGU,
+    MG_OPT_DGUN,
+    MG_OPT_DGC,
+    MG_OPT_DBC
+};
+int mg_sequence_forward(const int64_t *form, void *const *arrays, void *const *options,
+                        const int64_t *counts);
 /* One step, forward only: arrays up to PO; x, h, c and the new h, c. */
 int mg_sequence_step(const int64_t *form, void *const *arrays, const void *x, const void *h,
                      const void *c, void *h_new, void *c_new);
-int mg_sequence_backward(const int64_t *form, void *const *arrays, const int64_t *counts);
+int mg_sequence_backward(const int64_t *form, void *const *arrays, void *const *options,
+                         const int64_t *counts);
 
 /* ---- the derivatives of one step ------------------------------------------------------------- */
 

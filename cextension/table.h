@@ -78,8 +78,10 @@ typedef struct {
     int (*gemm)(int64_t m, int64_t n, int64_t k, void *C, const void *A, int64_t a_row,
                 int64_t a_col, const void *B, int64_t b_row, int64_t b_col, int accumulate,
                 const int64_t *batch);
-    int (*sequence_forward)(const int64_t *form, void *const *arrays, const int64_t *counts);
-    int (*sequence_backward)(const int64_t *form, void *const *arrays, const int64_t *counts);
+    int (*sequence_forward)(const int64_t *form, void *const *arrays, void *const *options,
+                            const int64_t *counts);
+    int (*sequence_backward)(const int64_t *form, void *const *arrays, void *const *options,
+                             const int64_t *counts);
     int (*clockwork_forward)(const int64_t *form, void *const *arrays, const int64_t *counts);
     int (*clockwork_backward)(const int64_t *form, void *const *arrays, const int64_t *counts);
     int (*step_jacobian)(const int64_t *form, void *const *arrays);

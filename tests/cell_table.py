@@ -24,21 +24,44 @@ class Kind:
     front: Any  #: the layers of such cells
     options: dict[str, Any] = field(default_factory=dict)
     output: Any = oracles.first  #: the oracle's output from its state
+    training: bool = True  #: False: made in eval(), where zoneout is its mean
+
+    @property
+    def tolerance(self) -> float:
+        """How much farther from each other than plain layers two ways to compute it may be.
+
+        A normalisation divides what was rounded by the spread of a row, which may be small, at each
+        step anew.
+        """
+        return 30 if "layer_norm" in self.options else 1
+
+    @property
+    def regular(self) -> bool:
+        """Whether there is an option on that neither PyTorch nor a short way knows."""
+        return not {"layer_norm", "zoneout"}.isdisjoint(self.options)
 
     def make(self, inputs: int, hidden: int, dtype: Any = "float64") -> Any:
         """A cell.  A projection is by one narrower than the cell, an output by one wider."""
-        return self.cell(inputs, hidden, dtype=dtype, **self._options(hidden))
+        cell = self.cell(inputs, hidden, dtype=dtype, **self._options(hidden))
+        return cell.train(self.training)
 
     def layers(
         self, inputs: int, hidden: Any, count: int = 1, dtype: Any = "float64", **more: Any
     ) -> Any:
         """The front; hidden may be a list, one width for each layer."""
         more = {**self._options(hidden), **more}
-        return self.front(inputs, hidden, num_layers=count, dtype=dtype, **more)
+        front = self.front(inputs, hidden, num_layers=count, dtype=dtype, **more)
+        return front.train(self.training)
 
     def hidden(self, draw: Draw) -> int:
-        """A hidden size from 1, or from 2 where there is a projection."""
-        return draw.pick(1 + ("proj_size" in self.options), 3)
+        """A hidden size from 1, or from 2 where there is a projection.
+
+        3 with layer_norm: of two numbers that are nearly the same it makes -1 and 1, a step that
+        finite differences do not see.
+        """
+        return (
+            3 if "layer_norm" in self.options else draw.pick(1 + ("proj_size" in self.options), 3)
+        )
 
     def _options(self, hidden: Any) -> dict[str, Any]:
         least = hidden if isinstance(hidden, int) else min(hidden)
@@ -54,10 +77,12 @@ AFTER = {"reset_after": True}
 CHO = {"convention": "cho"}
 TORCH = {"convention": "torch"}
 NO_BIAS = {"bias": False}
+NORM = {"layer_norm": True}
 PEEPHOLE = {"peephole": "diagonal"}
 after = partial(oracles.gru, reset_after=True)
 coupled_input = partial(oracles.lstm, coupled="input")
 coupled_forget = partial(oracles.lstm, coupled="forget")
+zoned = partial(partial, oracles.zoned)
 
 
 def clockwork(periods: Any, f: Any = np.tanh, **options: Any) -> Kind:
@@ -102,9 +127,46 @@ KINDS = {
     "clockwork": clockwork((1, 2, 4)),
     "clockwork-relu": clockwork((2, 3), oracles.relu, **RELU),
     "clockwork-nobias": clockwork((1, 3, 5), **NO_BIAS),
+    "rnn-norm-zoneout": Kind(
+        nn.RNNCell, zoned(oracles.elman, [0.3]), nn.RNN, {**NORM, "zoneout": 0.3}, training=False
+    ),
+    "lstm-norm-zoneout": Kind(
+        nn.LSTMCell,
+        zoned(oracles.lstm, [0.3, 0.6]),
+        nn.LSTM,
+        {**NORM, "zoneout": (0.3, 0.6)},
+        training=False,
+    ),
+    "lstm-proj-norm": Kind(nn.LSTMCell, oracles.lstm, nn.LSTM, {"proj_size": 1, **NORM}),
+    "gru-zoneout": Kind(
+        nn.GRUCell, zoned(oracles.gru, [0.3]), nn.GRU, {"zoneout": 0.3}, training=False
+    ),
+    "gru-after-norm": Kind(nn.GRUCell, after, nn.GRU, {**AFTER, **NORM}),
 }
 
 FUSED = {name: kind for name, kind in KINDS.items() if kind.make(2, 3).kernel() is not None}
+
+NOISE = {"recurrent_dropout": 0.4, "zoneout": 0.4, "weight_drop": 0.2}
+#: In training these draw random numbers: they are the same after the same `manual_seed`.
+NOISY = {
+    "rnn": Kind(nn.RNNCell, oracles.elman, nn.RNN, NOISE),
+    "rnn-relu-norm": Kind(
+        nn.RNNCell, partial(oracles.elman, f=oracles.relu), nn.RNN, {**RELU, **NORM, **NOISE}
+    ),
+    "lstm": Kind(nn.LSTMCell, oracles.lstm, nn.LSTM, {**NOISE, "zoneout": (0.4, 0.2)}),
+    "lstm-norm": Kind(nn.LSTMCell, oracles.lstm, nn.LSTM, {**NORM, **NOISE, "zoneout": (0.0, 0.3)}),
+    "lstm-proj-norm": Kind(
+        nn.LSTMCell, oracles.lstm, nn.LSTM, {"proj_size": 1, **NORM, **NOISE, "learn_initial": True}
+    ),
+    "lstm-coupled-peephole-norm": Kind(
+        nn.LSTMCell, coupled_input, nn.LSTM, {"coupled": "input", **PEEPHOLE, **NORM, **NOISE}
+    ),
+    "gru": Kind(nn.GRUCell, oracles.gru, nn.GRU, {**NOISE, "learn_initial": True}),
+    "gru-norm": Kind(nn.GRUCell, oracles.gru, nn.GRU, {**NORM, **NOISE}),
+    "gru-after": Kind(nn.GRUCell, after, nn.GRU, {**AFTER, **NOISE}),
+    "gru-after-norm": Kind(nn.GRUCell, after, nn.GRU, {**AFTER, **NORM, **NOISE}),
+}
+every_noisy_kind = pytest.mark.parametrize("kind", NOISY.values(), ids=NOISY)
 
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 every_fused_kind = pytest.mark.parametrize("kind", FUSED.values(), ids=FUSED)

@@ -47,3 +47,12 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
 def dtype(request: pytest.FixtureRequest) -> str:
     """Both element types that gradients have."""
     return str(request.param)
+
+
+@pytest.fixture
+def machine() -> Iterator[None]:
+    """Afterwards the instruction set and the threads from before."""
+    isa, threads = core.isa(), core.get_num_threads()
+    yield
+    core.use_isa(isa)
+    core.set_num_threads(threads)

@@ -237,10 +237,32 @@ def bce_with_logits(
 # A cell is f(parameters, x [N, I], state, options) -> new state; its first part is the output.
 
 
+def projected(p: dict[str, Any], x: Any) -> Any:
+    """x W + b; LN(x W) gW + b where there is a gain gW"""
+    z = x @ p["W"]
+    if "gW" in p:
+        z = layer_norm(z, z.shape[1:]) * p["gW"]
+    return z + p.get("b", 0)
+
+
+def product(p: dict[str, Any], h: Any, matrix: str = "U") -> Any:
+    """h U; (h m) U where there is a mask m; LN(h U) gU where there is a gain gU"""
+    y = (h * p.get("m", 1)) @ p[matrix]
+    if "g" + matrix in p:
+        y = layer_norm(y, y.shape[1:]) * p["g" + matrix]
+    return y
+
+
+def zoned(step: Any, kept: Any, p: dict[str, Any], x: Any, state: Any) -> Any:
+    """k of the old state, and 1 - k of what the cell gives; kept: a k for each state"""
+    new = step(p, x, state)
+    return tuple(k * old + (1 - k) * s for k, old, s in zip(kept, state, new))
+
+
 def elman(p: dict[str, Any], x: Any, state: Any, f: Any = np.tanh) -> Any:
     """h' = f(x W + h U + b)"""
     (h,) = state
-    return (f(x @ p["W"] + h @ p["U"] + p.get("b", 0)),)
+    return (f(projected(p, x) + product(p, h)),)
 
 
 def preactivation(p: dict[str, Any], x: Any, state: Any, f: Any = np.tanh) -> Any:
@@ -259,15 +281,12 @@ def jordan(p: dict[str, Any], x: Any, state: Any, f: Any = np.tanh, g: Any = lam
 def lstm(p: dict[str, Any], x: Any, state: Any, coupled: str | None = None) -> Any:
     """i, f, o = σ(…), g = tanh(…); c' = f c + i g; h' = o tanh c', times P where there is one
 
-    i and f also see c, o sees c', where there are p_i, p_f, p_o: vectors or matrices.
+    h' = o tanh(LN(c') gc + bc) where there is a gain gc.  i and f also see c, o sees c', where there
+    are p_i, p_f, p_o: vectors or matrices.
     """
     h, c = state
     gates = {"input": "fgo", "forget": "igo", None: "ifgo"}[coupled]
-    z = {}
-    for k, gate in enumerate(gates):
-        size = p["W"].shape[1] // len(gates)
-        own = slice(k * size, (k + 1) * size)
-        z[gate] = x @ p["W"][:, own] + h @ p["U"][:, own] + (p["b"][own] if "b" in p else 0)
+    z = dict(zip(gates, np.split(projected(p, x) + product(p, h), len(gates), 1)))
 
     def seen(gate: str, c: Any) -> Any:
         weight = p.get(f"p_{gate}", np.zeros(c.shape[1], c.dtype))
@@ -276,7 +295,8 @@ def lstm(p: dict[str, Any], x: Any, state: Any, coupled: str | None = None) -> A
     i, f = (sigmoid(z[gate] + seen(gate, c)) if gate in z else None for gate in "if")
     i, f = 1 - f if i is None else i, 1 - i if f is None else f
     c = f * c + i * np.tanh(z["g"])
-    h = sigmoid(z["o"] + seen("o", c)) * np.tanh(c)
+    out = layer_norm(c, c.shape[1:], p["gc"], p["bc"]) if "gc" in p else c
+    h = sigmoid(z["o"] + seen("o", c)) * np.tanh(out)
     return (h @ p["P"] if "P" in p else h), c
 
 
@@ -288,15 +308,13 @@ def gru(
     keep: h' = z h + (1 - z) n
     """
     (h,) = state
-    W = np.split(p["W"], 3, 1)
-    Ur, Uz = np.split(p["U"], 2, 1)
-    b = np.split(p["b"], 3) if "b" in p else [0] * 3
-    r = sigmoid(x @ W[0] + h @ Ur + b[0])
-    z = sigmoid(x @ W[1] + h @ Uz + b[1])
+    zr, zz, zn = np.split(projected(p, x), 3, 1)
+    hr, hz = np.split(product(p, h), 2, 1)
+    r, z = sigmoid(zr + hr), sigmoid(zz + hz)
     if reset_after:
-        n = np.tanh(x @ W[2] + b[2] + r * (h @ p["Un"] + p.get("c", 0)))
+        n = np.tanh(zn + r * (product(p, h, "Un") + p.get("c", 0)))
     else:
-        n = np.tanh(x @ W[2] + (r * h) @ p["Un"] + b[2])
+        n = np.tanh(zn + product(p, r * h, "Un"))
     return (z * h + (1 - z) * n if keep else (1 - z) * h + z * n,)
 
 

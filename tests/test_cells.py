@@ -61,10 +61,13 @@ def test_state_may_be_left_out_and_the_batch_too(kind: Kind) -> None:
 
 
 def test_initial_weights() -> None:
-    """Uniform in ±1/√H, all of them, whatever the gate."""
+    """Uniform in ±1/√H, all of them, whatever the gate; gains are ones, their biases zeros."""
     for kind in KINDS.values():
         for name, p in kind.make(20, 25).named_parameters():
             values = p.numpy()
+            if name.startswith("g") or name == "bc":
+                assert (values == (name != "bc")).all(), name
+                continue
             assert abs(values).max() <= 0.2, name
             assert abs(values).max() > 0.15, name
             assert abs(values.mean()) < 0.2 / np.sqrt(values.size) * 4, name

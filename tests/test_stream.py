@@ -47,9 +47,12 @@ def close(a: list[Any], b: list[Any]) -> None:
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
 
 
-@pytest.fixture(params=[name for name in FUSED if not name.startswith("clockwork")])
+PLAIN = [name for name, kind in FUSED.items() if not (kind.regular or name.startswith("clockwork"))]
+
+
+@pytest.fixture(params=PLAIN)
 def cell(request: Any) -> Any:
-    """Each cell with a kernel whose step is the same at all times, 3 -> 5."""
+    """Each cell with a kernel whose step is the same at all times, and without options, 3 -> 5."""
     minigrad.manual_seed(0)
     return FUSED[request.param].make(3, 5, "float32")
 

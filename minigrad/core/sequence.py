@@ -5,6 +5,12 @@ Letters and shapes are those of `enum mg_sequence_array` in cextension/minigrad.
     x [T, N, I]   W [I, G H]   U [P, V H]   Un [H, H]   P [H, P]   b [G H]   c [H]
     p_i, p_f, p_o [H]   h0 [N, P]   c0 [N, H]   ->   y [T, N, P]   hn [N, P]   cn [N, H]
 
+and of the options (minigrad/nn/cells/regularize.py)
+
+    gU [V H]   gUn, gc, bc [H]   m [N, P]   k_h [T, N, P] or [P]   k_c [T, N, H] or [H]
+
+Without W, x [T, N, G H] is the product already; so it is with gains.
+
 Of sequences with different lengths only the rows that exist are there: x [R, I], y [R, P] (`Counts`).
 x [N, I] without counts is one step, of which y is the new state.  A clockwork RNN has a `Clock`.
 """
@@ -49,9 +55,16 @@ _BLOCKS = {
 #: the gates that can have peepholes, of those cells that have a cell state
 _PEEPHOLES = {"lstm": "ifo", "lstm_coupled_input": "fo", "lstm_coupled_forget": "io"}
 #: what a layer is given, by the letters of the equations, in the order of enum mg_sequence_array
-PARAMETERS = ("W", "U", "Un", "P", "b", "c", "p_i", "p_f", "p_o")
-OPERANDS = ("x", *PARAMETERS, "h0", "c0")
-_NOWHERE = [NULL] * len(OPERANDS)
+_WEIGHTS = ("W", "U", "Un", "P", "b", "c", "p_i", "p_f", "p_o")
+OPERANDS = ("x", *_WEIGHTS, "h0", "c0")
+#: and of enum mg_sequence_option
+_GAINS = ("gU", "gUn", "gc", "bc")
+OPTIONS = (*_GAINS, "m", "k_h", "k_c")
+PARAMETERS = (*_WEIGHTS, *_GAINS)
+_PLACES = {name: place for place, name in enumerate((*OPERANDS, *OPTIONS))}
+_BASE = len(OPERANDS)
+_NO_GAINS = [NULL] * len(_GAINS)
+_NOWHERE, _NO_OPTION = [NULL] * _BASE, [NULL] * len(_PLACES)
 
 # Bound once, see array.py.
 _forward, _backward = lib.mg_sequence_forward, lib.mg_sequence_backward
@@ -60,6 +73,7 @@ _new = ffi.new_allocator(should_clear_after_alloc=False)
 _FORWARD, _BACKWARD = (
     ffi.typeof(f"void *[{n}]") for n in (lib.MG_ARG_CELLS + 1, lib.MG_ARG_DC0 + 1)
 )
+_OPTIONS = ffi.typeof(f"void *[{lib.MG_OPT_DBC + 1}]")
 
 
 class Counts:
@@ -94,9 +108,11 @@ class _Plan:
     __slots__ = (
         "c",
         "cells",
+        "extras",
         "form",
         "gates",
         "h",
+        "nowhere",
         "operands",
         "places",
         "ragged",
@@ -115,12 +131,13 @@ class _Plan:
         given: tuple[Layout, ...],
     ) -> None:
         of = dict(zip(letters, given))
-        x, W, U = of["x"], of["W"], of["U"]
+        x, U = of["x"], of["U"]
+        W = of.get("W", U)
         for name, a in of.items():
             if a.code != W.code or a.code > F64:
                 raise TypeError(
-                    f"{cell}: {name} {DTYPES[a.code]} {list(a.shape)} and W {DTYPES[W.code]} "
-                    f"{list(W.shape)}: one floating type is needed"
+                    f"{cell}: {name} {DTYPES[a.code]} {list(a.shape)} and {'WU'[W is U]} "
+                    f"{DTYPES[W.code]} {list(W.shape)}: one floating type is needed"
                 )
         if cell not in _BLOCKS:
             raise ValueError(f"{cell}: the cells with kernels are {', '.join(_BLOCKS)}")
@@ -131,8 +148,8 @@ class _Plan:
                 f"{cell}: W {list(W.shape)} and U {list(U.shape)}: two matrices are needed"
             )
         in_w, in_u, saved = _BLOCKS[cell]
-        i, h = W.shape[0], W.shape[1] // in_w
-        p = U.shape[0] if clock is None else h
+        h, p = W.shape[1] // (in_w if "W" in of else in_u), U.shape[0]
+        i, p = W.shape[0] if "W" in of else in_w * h, p if clock is None else h
         if counts is not None:
             steps, n, rows = counts
             time: tuple[int, ...] = (rows,)
@@ -153,7 +170,18 @@ class _Plan:
             "h0": (*before, p),
             "c0": (*before, h) if lstm else None,
         }
-        optional = ("b", "c", "p_i", "p_f", "p_o", "h0", "c0")
+        norm = "gU" in of
+        if norm:
+            second, needs = (h,), {"W": None, "gU": (in_u * h,)}
+            wanted.update(needs, **dict.fromkeys(("gc", "bc") if lstm else (), second))
+            wanted["gUn"] = second if "Un" in of else None
+        else:
+            wanted.update(dict.fromkeys(("gU", "gUn", "gc", "bc")))
+        constant = all(len(of[k].shape) == 1 for k in ("k_h", "k_c") if k in of)
+        wanted["m"] = (n, p)
+        wanted["k_h"] = (p,) if constant else (*time, p)
+        wanted["k_c"] = ((h,) if constant else (*time, h)) if lstm else None
+        optional = ("W", "b", "c", "p_i", "p_f", "p_o", "h0", "c0", "m", "k_h", "k_c")
         for name, shape in wanted.items():
             has: Any = of[name].shape if name in of else None
             if has == shape or (has is None and name in optional):
@@ -167,7 +195,7 @@ class _Plan:
                 f"{cell}: x {list(x.shape)}: at least one step of one sequence is needed"
             )
         code = W.code
-        form = [code, SEQ[cell], steps, n, i, h, p, reverse]
+        form = [code, SEQ[cell], steps, n, i, h, p, reverse + 2 * constant]
         if clock is not None:
             form += [clock.t, len(clock.sizes), *clock.sizes, *clock.periods]
         self.form = ffi.new("int64_t[]", form)
@@ -177,10 +205,18 @@ class _Plan:
         self.c = layout((*before, h), None, code) if lstm else None
         self.gates = layout((*time, saved * h), None, code) if saved else None
         self.cells = layout((*time, h), None, code) if lstm else None
+        #: what the options need to be saved, if there are any: TILDE, NORM, NORM2, RSTD
+        self.extras: list[Any] | None = None
+        self.nowhere = _NOWHERE
+        if not of.keys().isdisjoint(OPTIONS):
+            tilde = "k_c" in of or ("k_h" in of and not saved)
+            widths = tilde * h, norm * in_u * h, norm * bool(saved) * h, norm * 2
+            self.extras = [layout((*time, w), None, code) if w else None for w in widths]
+            self.nowhere = _NO_OPTION
         #: what the backward call may be given gradients of: place among dy, dhn, dcn, and layout
         self.results = [(k, a) for k, a in enumerate((self.y, self.h, self.c)) if a is not None]
         self.operands = [layout(a.shape, None, code) for a in given]
-        self.places = [OPERANDS.index(name) for name in letters]
+        self.places = [_PLACES[name] for name in letters]
         self.ragged = any(a.strides is not None for a in given)
 
 
@@ -237,12 +273,20 @@ class Step:
 class Saved:
     """What the forward call leaves for the backward call.  It does not refer to the results."""
 
-    __slots__ = ("cells", "counts", "gates", "plan", "pointers")
+    __slots__ = ("cells", "counts", "extras", "gates", "options", "plan", "pointers")
 
     def __init__(
-        self, plan: _Plan, pointers: list[Any], counts: Counts | None, gates: Any, cells: Any
+        self,
+        plan: _Plan,
+        pointers: list[Any],
+        counts: Counts | None,
+        gates: Any,
+        cells: Any,
+        options: Any,
+        extras: Any,
     ) -> None:
         self.plan, self.counts = plan, counts
+        self.options, self.extras = options, extras  #: as pointers and gates, for the options
         self.pointers = pointers  #: where operands and results lie, which keeps the memory alive
         self.gates, self.cells = gates, cells  #: [T, N, S H] or [R, S H]; [T, N, H] or [R, H]
 
@@ -278,9 +322,15 @@ def sequence_forward(
     cn = None if plan.c is None else empty(plan.c)
     gates = empty(plan.gates) if save and plan.gates is not None else None
     cells = empty(plan.cells) if save and plan.cells is not None else None
-    pointers = _NOWHERE.copy()
+    pointers = plan.nowhere.copy()
     for place, a in zip(plan.places, operands):
         pointers[place] = a.ptr
+    options, given, extras = None, NULL, None
+    if plan.extras is not None:
+        options, pointers = pointers[_BASE:], pointers[:_BASE]
+        extras = [a and empty(a) if save else None for a in plan.extras]
+        options += [NULL if a is None else a.ptr for a in extras]
+        given = _new(_OPTIONS, options + _NO_GAINS)
     pointers += (
         y.ptr,
         NULL if hn is None else hn.ptr,
@@ -289,7 +339,7 @@ def sequence_forward(
         NULL if cells is None else cells.ptr,
     )
     if status := _forward(
-        plan.form, _new(_FORWARD, pointers), NULL if counts is None else counts.ptr
+        plan.form, _new(_FORWARD, pointers), given, NULL if counts is None else counts.ptr
     ):
         check(status, cell, *operands[:3])
     results = (y,) if hn is None else (y, hn)
@@ -297,7 +347,7 @@ def sequence_forward(
         results += (cn,)
     if not save:
         return results, None
-    return results, Saved(plan, pointers, counts, gates, cells)
+    return results, Saved(plan, pointers, counts, gates, cells, options, extras)
 
 
 def sequence_backward(saved: Saved, gs: Sequence[Any], wanted: Sequence[bool]) -> list[Any]:
@@ -317,13 +367,18 @@ def sequence_backward(saved: Saved, gs: Sequence[Any], wanted: Sequence[bool]) -
         given[k] = g.ptr if g.layout is like else contiguous(g).ptr
     gradients: list[Any] = []
     pointers = [*saved.pointers, *given, *_NOWHERE]
+    options, gains = NULL, _NO_GAINS.copy()
     for place, a, w in zip(plan.places, plan.operands, wanted):
         gradients.append(empty(a) if w else None)
-        if w:
+        if w and place < _BASE:
             pointers[lib.MG_ARG_DX + place] = gradients[-1].ptr
+        elif w:
+            gains[place - _BASE] = gradients[-1].ptr
+    if saved.options is not None:
+        options = _new(_OPTIONS, saved.options + gains)
     counts = saved.counts
     if status := _backward(
-        plan.form, _new(_BACKWARD, pointers), NULL if counts is None else counts.ptr
+        plan.form, _new(_BACKWARD, pointers), options, NULL if counts is None else counts.ptr
     ):
         check(status, "the gradient of a sequence", *(g for g in gradients if g is not None))
     return gradients

@@ -24,11 +24,12 @@ import numpy as np
 
 from .. import anomaly, core
 from ..autograd import Tensor
-from ..ops.create import from_numpy
+from ..ops.create import from_numpy, full
 from ..ops.index import scatter, take
 from ..ops.sequence import Run, sequence
 from ..ops.shape import reshape
 from ..tape import mode, no_grad, pauses
+from .cells.regularize import hold
 
 if TYPE_CHECKING:
     from .cells.base import Cell, State
@@ -45,10 +46,12 @@ class _Kernel:
 
     def __init__(self, cell: Cell) -> None:
         kind: Any = cell.__class__
-        exact, self.zeros = _facts(kind)  #: whether the initial state is
+        exact, zeros = _facts(kind)
+        self.zeros = zeros and not cell.learn_initial  #: whether the initial state is
         unchanged = exact and vars(cell).keys().isdisjoint(_EQUATION)
         self.name = cell.kernel() if unchanged else None
-        there = [k for k in core.PARAMETERS if getattr(cell, k) is not None]
+        outside = ("W", "b") if cell.layer_norm else ()  # x W + b is for `project`
+        there = [k for k in core.PARAMETERS if getattr(cell, k) is not None and k not in outside]
         self.parameters: Any = attrgetter(*there)  #: the function of a cell
         #: of the operands, by the number of states that are given
         self.letters = [("x", *there, *states) for states in ((), ("h0",), ("h0", "c0"))]
@@ -110,6 +113,10 @@ def unroll(
         return None
     if not x.layout.size or not (valid is None or valid.any()) or anomaly.watching is not None:
         return None
+    options: dict[str, Any] = {}
+    if cell.draws or cell.zoneout:
+        cell = cell.drawn(x.layout.shape[1])
+        options = _options(cell, cell.kept(*x.layout.shape[:2]))
     if state is None:
         state = () if kernel.zeros else _initial(cell, x.layout.shape[1], lead)
     else:
@@ -118,16 +125,20 @@ def unroll(
     if valid is not None:
         packing = _Packing.of(valid.tobytes(), valid.shape, layer.reverse)
         counts = packing.counts
-    again = partial(_readable, layer, packing, lead)
+    again = partial(_readable, layer, cell, packing, lead)
     run = Run(
         kernel.name, again, layer.reverse and packing is None, lead, counts, record is not None
     )
     try:
         if packing is None:
-            y, *new = _call(run, kernel, cell, x, state)
+            y, *new = _call(run, kernel, cell, x, state, options)
         else:
-            packed, state = packing.pack(x), packing.sorted(state)
-            y, *new = _call(run, kernel, cell, packed, state, packing.lengths)
+            packed, state, options = (
+                packing.pack(x),
+                packing.sorted(state),
+                packing.options(options),
+            )
+            y, *new = _call(run, kernel, cell, packed, state, options, packing.lengths)
             y, new = packing.unpack(y), packing.unsorted(new)
     except (TypeError, ValueError):
         if layer.fused is True:
@@ -141,8 +152,8 @@ def unroll(
     return y, tuple(new)
 
 
-def one_step(cell: Cell, x: Tensor, state: Any) -> State | None:
-    """The state after cell.step, for x [N, I]; None as above."""
+def one_step(cell: Cell, x: Tensor, state: Any, kept: Any = None) -> State | None:
+    """The state after cell.step, for x [N, I]; None as above.  kept: see Cell.kept."""
     kernel = _kernel(cell)
     if kernel.name is None or not x.layout.size or anomaly.watching is not None:
         return None
@@ -150,12 +161,16 @@ def one_step(cell: Cell, x: Tensor, state: Any) -> State | None:
         state = () if kernel.zeros else _initial(cell, x.layout.shape[0])
     else:
         state = (state,) if isinstance(state, Tensor) else tuple(state)
+    options = {
+        k: a[0] if k != "m" and len(a.shape) > 1 else a for k, a in _options(cell, kept).items()
+    }
     try:
-        new = _call(Run(kernel.name, partial(_readable_step, cell)), kernel, cell, x, state)
+        run = Run(kernel.name, partial(_readable_step, cell, kept))
+        new = _call(run, kernel, cell, x, state, options)
     except (TypeError, ValueError):
         return None
-    streams = not (cell.periods or hasattr(cell, "reservoir"))  # these need more than operands
-    if state and pauses and not mode.recording and streams:
+    more = options or cell.layer_norm or cell.periods or hasattr(cell, "reservoir")
+    if state and pauses and not (mode.recording or more):  # a stream has operands alone
         with suppress(ValueError):
             cell.stream = Stream(kernel, cell, x, state)
     return new
@@ -200,13 +215,26 @@ def _initial(cell: Cell, n: int, lead: bool = False) -> State:
     return tuple(reshape(s, (1, *s.shape)) for s in state) if lead else state
 
 
-def _call(run: Run, kernel: Any, cell: Any, x: Tensor, state: State, lengths: Any = None) -> State:
+def _call(
+    run: Run,
+    kernel: Any,
+    cell: Any,
+    x: Tensor,
+    state: State,
+    options: dict[str, Any],
+    lengths: Any = None,
+) -> State:
     if state and (len(state) != len(cell.states) or not isinstance(state[-1], Tensor)):
         raise ValueError(f"{type(cell).__name__}: the state is ({', '.join(cell.states)}), tensors")
     if hasattr(cell, "reservoir"):
         run.reservoir = cell.reservoir(x, *state)
     if not cell.periods:
-        return sequence(run, kernel.letters[len(state)], x, *kernel.parameters(cell), *state)
+        x = cell.project(x) if cell.layer_norm else x
+        letters = kernel.letters[len(state)]
+        if not options:
+            return sequence(run, letters, x, *kernel.parameters(cell), *state)
+        operands = (x, *kernel.parameters(cell), *state, *options.values())
+        return sequence(run, letters + tuple(options), *operands)
     h, t = state
     again, ticks = run.readable, np.asarray(t)
     if ticks.shape != (*h.shape[:-1], 1):
@@ -247,37 +275,62 @@ def _clocks(t: Tensor, steps: int, reverse: bool, packing: Any) -> Tensor:
     return from_numpy(whole.reshape(steps, packing.n, 1))
 
 
+def _options(cell: Any, kept: Any) -> dict[str, Any]:
+    """What was drawn for a call, by the letters of the operands."""
+    options = {} if cell.h_mask is None else {"m": cell.h_mask}
+    for s, k in zip(cell.states, kept or ()):
+        if isinstance(k, Tensor):
+            options[f"k_{s}"] = k
+        elif k:
+            options[f"k_{s}"] = full((cell.state_size(s),), k, cell.U.dtype)
+    return options
+
+
 # ---- the same by the readable layer, for derivatives of derivatives ------------------------------
 
 
-def _with(cell: Cell, given: dict[str, Any]) -> tuple[Any, Cell, Any]:
-    """x, `cell` with these parameters, and the state, from operands by letter."""
+def _with(cell: Any, given: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """x, `cell` with these parameters and masks, and the state, from operands by letter."""
     twin = copy.copy(cell)
     x, *state = (given.pop(name, None) for name in ("x", "h0", "c0"))
+    if "W" not in given:  # x is z already
+        given["project"] = _itself
+    given["h_mask"] = given.pop("m", None)
     vars(twin).update(given)
     return x, twin, None if state[0] is None else tuple(state[: len(cell.states)])
 
 
-def _readable(layer: Any, packing: Any, lead: bool, given: dict[str, Any]) -> State:
-    x, cell, state = _with(layer.cell, given)
+def _itself(z: Tensor) -> Tensor:
+    return z
+
+
+def _readable(layer: Any, cell: Any, packing: Any, lead: bool, given: dict[str, Any]) -> State:
+    kept: Any = [given.pop(f"k_{s}", 0.0) for s in cell.states] if cell.zoneout else None
+    if kept and not cell.training:
+        kept = cell.zoneout
+    x, cell, state = _with(cell, given)
     twin = copy.copy(layer)
     vars(twin).update(cell=cell, traced=None)
     if packing is None:
         if lead and state is not None:
             state = tuple(reshape(s, s.shape[1:]) for s in state)
-        y, state = twin.unroll(x, state, None)
+        y, state = twin.unroll(x, state, None, None, kept)
         return y, *(reshape(s, (1, *s.shape)) if lead else s for s in state)
     twin.reverse = False  # packed rows are in the order of the steps
-    padded = scatter(x, packing.places, (packing.longest * packing.n, x.shape[-1]))
-    padded = reshape(padded, (packing.longest, packing.n, x.shape[-1]))
+    if kept:
+        kept = [packing.padded(k) if isinstance(k, Tensor) else k for k in kept]
     valid = np.arange(packing.longest)[:, None] < packing.lengths
-    y, state = twin.unroll(padded, state, None if valid.all() else valid)
+    y, state = twin.unroll(packing.padded(x), state, None if valid.all() else valid, None, kept)
     return take(reshape(y, (-1, y.shape[-1])), packing.places), *state
 
 
-def _readable_step(cell: Cell, given: dict[str, Any]) -> State:
+def _readable_step(cell: Any, kept: Any, given: dict[str, Any]) -> State:
+    for s in cell.states:
+        given.pop(f"k_{s}", None)
     x, cell, state = _with(cell, given)
-    return cell.step(cell.project(x), cell.checked(state, x.shape[0]))[1]
+    old = cell.checked(state, x.shape[0])
+    y, new = cell.step(cell.project(x), old)
+    return new if kept is None else hold(kept, 0, y, new, old)[1]
 
 
 # ---- valid steps -----------------------------------------------------------------------------------
@@ -321,6 +374,19 @@ class _Packing:
         if x.shape[:2] != (self.steps, self.n):
             raise ValueError(f"x {list(x.shape)}: [{self.steps}, {self.n}, …] is needed")
         return take(reshape(x, (self.steps * self.n, x.shape[2])), self.rows)
+
+    def options(self, given: dict[str, Any]) -> dict[str, Any]:
+        """What was drawn: a mask as states are sorted, what there is for each step as x."""
+        if not given:
+            return given
+        (m,) = self.sorted((given["m"],)) if "m" in given else (None,)
+        packed = {k: self.pack(a) if len(a.shape) == 3 else a for k, a in given.items()}
+        return packed if m is None else {**packed, "m": m}
+
+    def padded(self, rows: Tensor) -> Tensor:
+        """[R, I] -> [longest, N, I], in the order of the steps."""
+        flat = scatter(rows, self.places, (self.longest * self.n, rows.shape[-1]))
+        return reshape(flat, (self.longest, self.n, rows.shape[-1]))
 
     def unpack(self, y: Tensor) -> Tensor:
         """[R, H] -> [T, N, H], zeros where a step is not valid."""

@@ -26,6 +26,7 @@ from ..ops.shape import stack, unbind
 from . import fused as fast
 from . import tracing, watched
 from .cells.base import Cell, State
+from .cells.regularize import hold
 from .module import Module
 
 
@@ -121,11 +122,23 @@ class Recurrent(Module):
         return self.unroll(x, state, valid, targets)
 
     def unroll(
-        self, x: Tensor, state: Any, valid: Any | None, targets: Any = None
+        self,
+        x: Tensor,
+        state: Any,
+        valid: Any | None,
+        targets: Any = None,
+        kept: Any = None,
+        watch: Any = None,
     ) -> tuple[Tensor, State]:
-        """The same, step by step; `valid` as `checked_valid` gives it."""
+        """The same, step by step; `valid` as `checked_valid` gives it.
+
+        kept: what zoneout keeps, where it has been drawn; watch(cell, z, old state, new state) is
+        called after each step.
+        """
         steps, n = x.shape[:2]
-        state = self.cell.checked(state, n)
+        cell = self.cell.drawn(n)
+        kept = cell.kept(steps, n) if kept is None else kept
+        state = cell.checked(state, n)
         if targets is not None and targets.shape != (steps, n, self.output_size):
             raise ValueError(
                 f"targets {list(targets.shape)}: {[steps, n, self.output_size]} is needed, what each "
@@ -134,15 +147,19 @@ class Recurrent(Module):
         if valid is not None:
             valid = valid[..., None]
             x = where(from_numpy(valid), x, 0.0)  # 0 · NaN is NaN, also in the gradient of W
-        z = self.cell.project(x)
+        z = cell.project(x)
         if steps == 0:
             return zeros(0, n, self.output_size, dtype=z.dtype), state
         zs = unbind(z)
         ys: list[Any] = [None] * steps
         for t in reversed(range(steps)) if self.reverse else range(steps):
-            ys[t], new = self.cell.step(zs[t], state)
+            ys[t], new = cell.step(zs[t], state)
+            if kept is not None:
+                ys[t], new = hold(kept, t, ys[t], new, state)
+            if watch is not None:
+                watch(cell, zs[t], state, new)
             if targets is not None:
-                new = self.cell.forced(new, targets[t])
+                new = cell.forced(new, targets[t])
             if valid is not None and not valid[t].all():
                 here = from_numpy(valid[t])
                 ys[t] = where(here, ys[t], 0.0)

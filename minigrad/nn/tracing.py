@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from ..autograd import Tensor
@@ -55,20 +54,14 @@ def unroll(
     layer: Any, x: Tensor, state: Any, valid: Any | None, targets: Any = None
 ) -> tuple[Tensor, State]:
     """layer.unroll, step by step; what it computes goes to layer.traced."""
-    cell: Cell = layer.cell
     rows: list[tuple[Any, ...]] = []
 
-    def step(z: Tensor, state: State) -> tuple[Tensor, State]:
-        y, new = cell.step(z, state)
+    def watch(cell: Cell, z: Tensor, old: State, new: State) -> None:
         with no_grad():
-            rows.append((*new, *cell.activations(z, state)))
-        return y, new
+            rows.append((*new, *cell.activations(z, old)))
 
-    twin, watched = copy.copy(layer), copy.copy(cell)
-    vars(watched)["step"] = step
-    vars(twin)["cell"] = watched
-    result = twin.unroll(x, state, valid, targets)
-    _fill(layer.traced, cell, rows[::-1] if layer.reverse else rows, x, valid)
+    result = layer.unroll(x, state, valid, targets, watch=watch)
+    _fill(layer.traced, layer.cell, rows[::-1] if layer.reverse else rows, x, valid)
     return result
 
 

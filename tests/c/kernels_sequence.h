@@ -217,8 +217,8 @@ static void test_one_sequence(layer *l, int dtype, int reverse) {
     }
     for (int threads = 1; threads <= 3; threads++) {
         mg_set_threads(threads);
-        status(mg_sequence_forward(form, real, NULL), MG_OK);
-        status(mg_sequence_backward(form, real, NULL), MG_OK);
+        status(mg_sequence_forward(form, real, NULL, NULL), MG_OK);
+        status(mg_sequence_backward(form, real, NULL, NULL), MG_OK);
         plain(l, reverse);
         for (int i = MG_ARG_Y; i <= MG_ARG_CN; i++)
             for (int64_t k = 0; k < numbers(l, i); k++)

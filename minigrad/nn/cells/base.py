@@ -18,16 +18,16 @@ from ...ops.create import zeros
 from ...ops.elementwise import add
 from ...ops.linalg import matmul
 from .. import fused, init
-from ..module import Module, Parameter
+from ..module import Parameter
+from .regularize import Regularized, State, hold
 
-State = tuple[Tensor, ...]
 
-
-class Cell(Module):
+class Cell(Regularized):
     """One time step of a recurrent network.
 
     A subclass names its gates and states, a letter each, and writes `step`.  Weights are drawn from
-    U(-1/√H, 1/√H), as in PyTorch.
+    U(-1/√H, 1/√H), as in PyTorch.  `options`: layer_norm, recurrent_dropout, weight_drop, zoneout
+    and learn_initial, see cells/regularize.py.
 
     As a module it takes one step: `h = cell(x, h)`, or `h, c = cell(x, (h, c))` where there is more
     than one state; the state may be left out: zeros.
@@ -44,9 +44,18 @@ class Cell(Module):
     p_i: Any = None
     p_f: Any = None
     p_o: Any = None
+    gU: Any = None
+    gUn: Any = None
+    gc: Any = None
+    bc: Any = None
 
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        dtype: Any = None,
+        **options: Any,
     ) -> None:
         super().__init__()
         if input_size < 1 or hidden_size < 1:
@@ -54,10 +63,15 @@ class Cell(Module):
                 f"{type(self).__name__}: input_size={input_size}, hidden_size={hidden_size}: at least 1"
             )
         self.input_size, self.hidden_size = input_size, hidden_size
+        self._take_options(**options)
         width = len(self.gates) * hidden_size
         self.W = self._weight(input_size, width, dtype=dtype)
         self.U = self._weight(hidden_size, width, dtype=dtype)
         self.b = self._weight(width, dtype=dtype) if bias else None
+        self._gain("W")
+        self._gain("U")
+        for s in self.states if self.learn_initial else "":
+            setattr(self, f"{s}0", Parameter(zeros(self.state_size(s), dtype=dtype)))
 
     def _weight(self, *shape: int, dtype: Any = None) -> Parameter:
         bound = 1 / math.sqrt(self.hidden_size)
@@ -71,13 +85,13 @@ class Cell(Module):
         return self.hidden_size
 
     def project(self, x: Tensor) -> Tensor:
-        """z = x W + b: [..., I] -> [..., G H]."""
+        """z = x W + b: [..., I] -> [..., G H]; layer_norm: LN(x W) ∘ gW + b."""
         if x.shape[-1] != self.input_size:
             raise ValueError(
                 f"{type(self).__name__}: input {list(x.shape)} has {x.shape[-1]} features, the cell was "
                 f"made for input_size={self.input_size}"
             )
-        z = matmul(x, self.W)
+        z = self.normalized(matmul(x, self.W), "W")
         return z if self.b is None else add(z, self.b)
 
     def step(self, z: Tensor, state: State) -> tuple[Tensor, State]:
@@ -102,10 +116,6 @@ class Cell(Module):
     def kernel(self) -> str | None:
         """The name of the kernel that computes this cell for whole sequences (see nn/fused.py)."""
         return None
-
-    def initial(self, n: int) -> State:
-        """The state before the first step, for a batch of n: zeros."""
-        return tuple(zeros(n, self.state_size(s), dtype=self.W.dtype) for s in self.states)
 
     def state_size(self, name: str) -> int:  # noqa: ARG002 (for cells with several widths)
         """The width of the state `name`."""
@@ -139,9 +149,14 @@ class Cell(Module):
             if state is not None:
                 state = (state,) if isinstance(state, Tensor) else state
                 state = tuple(s.reshape(1, -1) for s in state)
-        new = fused.one_step(self, x, state)
+        n = x.shape[0]
+        cell, kept = self.drawn(n), self.kept(1, n)
+        new = fused.one_step(cell, x, state, kept)
         if new is None:  # no kernel
-            _, new = self.step(self.project(x), self.checked(state, x.shape[0]))
+            state = cell.checked(state, n)
+            y, new = cell.step(cell.project(x), state)
+            if kept is not None:
+                _, new = hold(kept, 0, y, new, state)
         if single:
             new = tuple(s.reshape(-1) for s in new)
         return new if len(self.states) > 1 else new[0]
@@ -160,4 +175,5 @@ class Cell(Module):
 
     def extra_repr(self) -> str:
         """For repr()."""
-        return f"{self.input_size}, {self.hidden_size}" + (", bias=False" if self.b is None else "")
+        bias = ", bias=False" if self.b is None else ""
+        return f"{self.input_size}, {self.hidden_size}{bias}{self.options_repr()}"

@@ -10,7 +10,7 @@ from .base import Cell, State
 
 
 class RNNCell(Cell):
-    """h' = f(x W + h U + b), f = tanh or relu, or any function that you give.
+    """h' = f(x W + h U + b), f = tanh or relu, or any function that you give.  `options`: see `Cell`.
 
     nonlinearity: "tanh", "relu", or a function of tensors, which has no kernel.  J. Elman, Finding
     Structure in Time, 1990.  x [N, I], h [N, H] -> h' [N, H].
@@ -22,7 +22,7 @@ class RNNCell(Cell):
     >>> cell = minigrad.nn.RNNCell(3, 5, nonlinearity=minigrad.sin)
     """
 
-    gates, states = "h", "h"
+    gates, states, products = "h", "h", ("U",)
 
     def __init__(
         self,
@@ -31,8 +31,9 @@ class RNNCell(Cell):
         bias: bool = True,
         nonlinearity: Any = "tanh",
         dtype: Any = None,
+        **options: Any,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype)
+        super().__init__(input_size, hidden_size, bias, dtype, **options)
         if nonlinearity not in ("tanh", "relu") and not callable(nonlinearity):
             raise ValueError(
                 f"{type(self).__name__}: nonlinearity={nonlinearity!r}: 'tanh' or 'relu', or a function"
@@ -48,7 +49,7 @@ class RNNCell(Cell):
     def step(self, z: Tensor, state: State) -> tuple[Tensor, State]:
         """h' from z = x W + b."""
         (h,) = state
-        h = self.f(z + h @ self.U)
+        h = self.f(z + self.product(h))
         return h, (h,)
 
     def kernel(self) -> str | None:
@@ -73,7 +74,7 @@ class PreactivationRNNCell(RNNCell):
     def step(self, z: Tensor, state: State) -> tuple[Tensor, State]:
         """f(h'), h' from z = x W + b."""
         (h,) = state
-        h = z + self.f(h) @ self.U
+        h = z + self.product(self.f(h))
         return self.f(h), (h,)
 
     def output(self, state: State) -> Any:

@@ -43,6 +43,8 @@ class GRUCell(Cell):
     from one to another, and docs/gru-conventions.md shows what happens if nobody does.  ValueError
     for a reset that the convention does not have.
 
+    `options`: see `Cell`.
+
     K. Cho et al., Learning Phrase Representations using RNN Encoder-Decoder, 2014; J. Chung et al.,
     Empirical Evaluation of Gated Recurrent Neural Networks, 2014.  x [N, I], h [N, H] -> h' [N, H].
 
@@ -52,7 +54,7 @@ class GRUCell(Cell):
     (2, 5)
     """
 
-    gates, states = "rzn", "h"
+    gates, states, products = "rzn", "h", ("U", "Un")
 
     def __init__(
         self,
@@ -62,8 +64,9 @@ class GRUCell(Cell):
         reset_after: bool | None = None,
         dtype: Any = None,
         convention: str = "paper",
+        **options: Any,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype)
+        super().__init__(input_size, hidden_size, bias, dtype, **options)
         if convention not in CONVENTIONS:
             raise ValueError(
                 f"GRUCell: convention={convention!r}: {', '.join(map(repr, CONVENTIONS))}"
@@ -79,6 +82,8 @@ class GRUCell(Cell):
         self.keep = share == "state"
         self.U = self._weight(hidden_size, 2 * hidden_size, dtype=dtype)
         self.Un = self._weight(hidden_size, hidden_size, dtype=dtype)
+        self._gain("U")
+        self._gain("Un")
         self.c: Parameter | None = None
         if reset_after and bias:
             self.c = self._weight(hidden_size, dtype=dtype)
@@ -93,12 +98,12 @@ class GRUCell(Cell):
         (h,) = state
         size = self.hidden_size
         gates, candidate = split(z, (2 * size, size), -1)
-        r, u = split(sigmoid(gates + h @ self.U), size, -1)  # u: the update gate z
+        r, u = split(sigmoid(gates + self.product(h)), size, -1)  # u: the update gate z
         if self.reset_after:
-            past = h @ self.Un
+            past = self.product(h, "Un")
             n = tanh(candidate + r * (past if self.c is None else past + self.c))
         else:
-            n = tanh(candidate + (r * h) @ self.Un)
+            n = tanh(candidate + self.product(r * h, "Un"))
         return r, u, n
 
     def step(self, z: Tensor, state: State) -> tuple[Tensor, State]:

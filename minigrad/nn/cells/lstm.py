@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...autograd import Tensor
+from ...ops.create import ones, zeros
 from ...ops.elementwise import sigmoid, tanh
+from ...ops.rows import layer_norm
 from ...ops.shape import cat, chunk, split
 from ...tape import no_grad
+from ..module import Parameter
 from .base import Cell, State
 
 _GATES = {None: "ifgo", "input": "fgo", "forget": "igo"}  # by what is coupled
@@ -27,6 +30,7 @@ class LSTMCell(Cell):
     * **coupled**="input": i = 1 - f; new is written exactly where old is forgotten.  "forget":
       f = 1 - i (ONNX's input_forget).  There is one gate fewer: the columns are those of f, g, o, or
       of i, g, o.
+    * **layer_norm** (one of `Cell`'s further `options`): h' = o ∘ tanh(LN(c') ∘ gc + bc).
     * **forget_bias**: what b_f begins with, 1 or more so that an untrained cell remembers.  With
       coupled="forget", where f = σ(-z_i), it is -b_i.
 
@@ -49,7 +53,7 @@ class LSTMCell(Cell):
     (3, 15)
     """
 
-    gates, states = "ifgo", "hc"
+    gates, states, products = "ifgo", "hc", ("U",)
 
     def __init__(
         self,
@@ -62,19 +66,24 @@ class LSTMCell(Cell):
         peephole_gates: str | None = None,
         coupled: str | None = None,
         forget_bias: float | None = None,
+        **options: Any,
     ) -> None:
         if coupled not in _GATES:
             raise ValueError(f"LSTMCell: coupled={coupled!r}: None, 'input' or 'forget'")
         self.gates = _GATES[coupled]
-        super().__init__(input_size, hidden_size, bias, dtype)
+        self.proj_size = proj_size  # the width of h, which __init__ asks for
+        super().__init__(input_size, hidden_size, bias, dtype, **options)
         if not 0 <= proj_size < hidden_size:
             raise ValueError(
                 f"LSTMCell: proj_size={proj_size} must be below hidden_size={hidden_size}"
             )
-        self.proj_size, self.coupled = proj_size, coupled
+        self.coupled = coupled
         if proj_size:
             self.U = self._weight(proj_size, len(self.gates) * hidden_size, dtype=dtype)
             self.P = self._weight(hidden_size, proj_size, dtype=dtype)
+        if self.layer_norm:
+            self.gc = Parameter(ones(hidden_size, dtype=dtype))
+            self.bc = Parameter(zeros(hidden_size, dtype=dtype))
         self._make_peepholes(peephole, peephole_gates, dtype)
         if forget_bias is not None:
             self._set_forget_bias(forget_bias)
@@ -118,7 +127,7 @@ class LSTMCell(Cell):
     def activations(self, z: Tensor, state: State) -> tuple[Tensor, ...]:
         """i, f, g, o, of coupled gates one, from z = x W + b."""
         h, c = state
-        *past, g, o = chunk(z + h @ self.U, len(self.gates), -1)
+        *past, g, o = chunk(z + self.product(h), len(self.gates), -1)
         past = [sigmoid(self._peek(gate, a, c)) for gate, a in zip(self.gates, past)]
         g = tanh(g)
         if self.p_o is not None:
@@ -126,12 +135,16 @@ class LSTMCell(Cell):
             o = self._peek("o", o, f * c + i * g)
         return (*past, g, sigmoid(o))
 
+    def seen(self, c: Tensor) -> Tensor:
+        """What the output sees of the cell state: c; layer_norm: LN(c) ∘ gc + bc."""
+        return layer_norm(c, self.hidden_size, self.gc, self.bc) if self.layer_norm else c
+
     def step(self, z: Tensor, state: State) -> tuple[Tensor, State]:
         """h', (h', c') from z = x W + b."""
         _, c = state
         i, f, g, o = self._all_gates(self.activations(z, state))
         c = f * c + i * g
-        h = o * tanh(c)
+        h = o * tanh(self.seen(c))
         if self.P is not None:
             h = h @ self.P
         return h, (h, c)
