@@ -26,7 +26,16 @@ from . import (
     threads,
 )
 from .harness import FULL, QUICK, Bench
-from .recurrent import clockwork, layers, long, reservoir, streaming, variants, workers
+from .recurrent import (
+    clockwork,
+    layers,
+    long,
+    regularized,
+    reservoir,
+    streaming,
+    variants,
+    workers,
+)
 
 PARTS = {
     "gemm": gemm.run,
@@ -45,6 +54,7 @@ PARTS = {
     "recurrent.rnn": partial(layers.run, cell="RNN"),
     "recurrent.adam": layers.run_adam,
     "recurrent.variants": variants.run,
+    "recurrent.regularized": regularized.run,
     "recurrent.char": layers.run_char,
     "recurrent.reservoir": reservoir.run,
     "recurrent.streaming": streaming.run,

@@ -364,7 +364,7 @@ def _(d: Draw) -> Sample:
 
 def _gru_layer(x: Any, W: Any, U: Any, Un: Any, b: Any, h0: Any) -> Any:
     layer = minigrad.nn.Recurrent(minigrad.nn.GRUCell(x.shape[2], h0.shape[1]))
-    run = sequence.Run("gru", partial(fused._readable, layer, None, False))
+    run = sequence.Run("gru", partial(fused._readable, layer, layer.cell, None, False))
     return sequence.sequence(run, ("x", "W", "U", "Un", "b", "h0"), x, W, U, Un, b, h0)
 
 

@@ -92,6 +92,18 @@ def test_lstm_variants() -> None:
     assert max(steps[2:]) < min(steps[:2])  # ... and before the others
 
 
+def test_regularized() -> None:
+    lines = run("regularized").splitlines()
+    bound = min(numbers(lines[0].replace(",", " ")))
+    (plain, *others) = (numbers(line.replace(")", "")) for line in lines[1:])
+    assert plain[0] < 0.2 * bound  # learnt by heart ...
+    assert plain[1] > 2 * bound
+    for training, new, _ in others:
+        assert training < new < plain[1]
+    assert others[-1][1] < 1.5 * bound  # ... and not
+    assert all(best > bound for *_, best in [plain, *others])
+
+
 def test_own_op() -> None:
     lines = run("own_op").splitlines()
     assert lines[:2] == ["gradcheck: True", "gradgradcheck: True"]

@@ -24,8 +24,8 @@ MOST = 1.15  # variant ÷ plain
 class Step:
     """Forward and backward of the whole sequence, seeded with dy; x needs no gradient."""
 
-    def __init__(self, case: Case, **options: Any) -> None:
-        self.layer = nn.LSTM(case.I, case.H, fused=True, **options)
+    def __init__(self, case: Case, fused: bool = True, **options: Any) -> None:
+        self.layer = getattr(nn, case.cell)(case.I, case.H, fused=fused, **options)
         self.parameters = list(self.layer.parameters())
         self.x, self.dy = map(minigrad.tensor, case.data())
 

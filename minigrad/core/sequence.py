@@ -367,15 +367,16 @@ def sequence_backward(saved: Saved, gs: Sequence[Any], wanted: Sequence[bool]) -
         given[k] = g.ptr if g.layout is like else contiguous(g).ptr
     gradients: list[Any] = []
     pointers = [*saved.pointers, *given, *_NOWHERE]
-    options, gains = NULL, _NO_GAINS.copy()
+    if saved.options is not None:
+        pointers += _NO_GAINS
     for place, a, w in zip(plan.places, plan.operands, wanted):
         gradients.append(empty(a) if w else None)
-        if w and place < _BASE:
+        if w:
             pointers[lib.MG_ARG_DX + place] = gradients[-1].ptr
-        elif w:
-            gains[place - _BASE] = gradients[-1].ptr
+    options = NULL
     if saved.options is not None:
-        options = _new(_OPTIONS, saved.options + gains)
+        options = _new(_OPTIONS, saved.options + pointers[-len(_GAINS) :])
+        del pointers[-len(_GAINS) :]
     counts = saved.counts
     if status := _backward(
         plan.form, _new(_BACKWARD, pointers), options, NULL if counts is None else counts.ptr

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .cells.base import Cell, State
 
 _EQUATION = ("project", "activations", "step")  # what a kernel stands for
+_NOTHING: dict[str, Any] = {}  #: no options
 
 # ---- which cells -------------------------------------------------------------------------------
 
@@ -113,7 +114,7 @@ def unroll(
         return None
     if not x.layout.size or not (valid is None or valid.any()) or anomaly.watching is not None:
         return None
-    options: dict[str, Any] = {}
+    options = _NOTHING
     if cell.draws or cell.zoneout:
         cell = cell.drawn(x.layout.shape[1])
         options = _options(cell, cell.kept(*x.layout.shape[:2]))
@@ -161,9 +162,10 @@ def one_step(cell: Cell, x: Tensor, state: Any, kept: Any = None) -> State | Non
         state = () if kernel.zeros else _initial(cell, x.layout.shape[0])
     else:
         state = (state,) if isinstance(state, Tensor) else tuple(state)
-    options = {
-        k: a[0] if k != "m" and len(a.shape) > 1 else a for k, a in _options(cell, kept).items()
-    }
+    options = _options(cell, kept)
+    for letter, a in options.items():
+        if len(a.shape) == 3:
+            options[letter] = a[0]
     try:
         run = Run(kernel.name, partial(_readable_step, cell, kept))
         new = _call(run, kernel, cell, x, state, options)

@@ -49,7 +49,7 @@ static void test_one_step(layer *l, int dtype) {
     }
     form[5] = size;
     const int64_t step[] = {dtype, l->cell, 1, N, l->I, H, H, 0};
-    status(mg_sequence_forward(step, real, NULL), MG_OK);
+    status(mg_sequence_forward(step, real, NULL, NULL), MG_OK);
     double *rh = made(N * H, 0), *S = made(N * n * size, 3),
            *want = malloc(sizeof *want * (size_t)n);
     for (int64_t i = 0; i < N * H && l->cell == MG_SEQ_gru; i++)
