@@ -314,7 +314,7 @@ def test_the_door_refuses_what_is_no_clockwork() -> None:
     calls = (lib.mg_sequence_forward, lib.mg_sequence_backward)
 
     def statuses(form: list[int]) -> set[int]:
-        return {call(ffi.new("int64_t[]", form), nothing, ffi.NULL) for call in calls}
+        return {call(ffi.new("int64_t[]", form), nothing, ffi.NULL, ffi.NULL) for call in calls}
 
     assert statuses(good) == {lib.MG_OK}
     for place, value in [(8, -1), (9, 0), (9, -1), (9, 6), (10, 4), (10, 0), (12, 0), (13, -2)]:
