@@ -162,8 +162,10 @@ NOISY = {
         nn.LSTMCell, coupled_input, nn.LSTM, {"coupled": "input", **PEEPHOLE, **NORM, **NOISE}
     ),
     "gru": Kind(nn.GRUCell, oracles.gru, nn.GRU, {**NOISE, "learn_initial": True}),
-    "gru-norm": Kind(nn.GRUCell, oracles.gru, nn.GRU, {**NORM, **NOISE}),
-    "gru-after": Kind(nn.GRUCell, after, nn.GRU, {**AFTER, **NOISE}),
+    "gru-cho-norm": Kind(
+        nn.GRUCell, partial(oracles.gru, keep=True), nn.GRU, {**CHO, **NORM, **NOISE}
+    ),
+    "gru-torch": Kind(nn.GRUCell, partial(after, keep=True), nn.GRU, {**TORCH, **NOISE}),
     "gru-after-norm": Kind(nn.GRUCell, after, nn.GRU, {**AFTER, **NORM, **NOISE}),
 }
 every_noisy_kind = pytest.mark.parametrize("kind", NOISY.values(), ids=NOISY)

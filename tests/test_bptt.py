@@ -37,7 +37,7 @@ def with_copies(cell: Any, x: Any, name: str) -> Any:
     for t in range(T):
         twin = copy.copy(cell)
         vars(twin)[name] = copies[t]
-        y, state = twin.step(twin.project(x[t]), state)
+        y, state = twin.advance(twin.project(x[t]), state)
         losses.append(squares(t, y))
     rows = []
     for loss in losses:
@@ -73,13 +73,13 @@ def test_products_of_jacobians(kind: Kind) -> None:
     n, k, t = parts.transition.n, 1, 3
     state = cell.initial(2)
     for j in range(k + 1):
-        _, state = cell.step(cell.project(x[j]), state)
+        _, state = cell.advance(cell.project(x[j]), state)
     state = parts.transition.leaves(state)  # after step k
     before = parts.transition.reals(state)
     at = np.concatenate([s.detach() for s in before], -1)
     np.testing.assert_allclose(at, parts.states[k + 1], rtol=1e-12, atol=1e-14)
     for j in range(k + 1, t + 1):
-        _, state = cell.step(cell.project(x[j]), state)
+        _, state = cell.advance(cell.project(x[j]), state)
     last = mg.cat(list(parts.transition.reals(state)), -1)
     for i in range(n):
         found = mg.grad(last[:, i].sum(), before, retain_graph=True, allow_unused=True)

@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad import nn
+from minigrad import learn, nn
 
 both = pytest.mark.parametrize("fused", ["auto", False])
 each_cell = pytest.mark.parametrize("cell", [nn.RNNCell, nn.LSTMCell, nn.GRUCell])
@@ -374,3 +374,21 @@ def test_trace_shows_what_is_held(kind: Kind) -> None:
     same(record[0]["h"], y)
     same([record[0][s][3, 0] for s in layer.cell.states], [s[0] for s in state])
     assert set(record[0]) == {*layer.cell.states, *layer.cell.gates}
+
+
+@every_noisy_kind
+def test_anomaly_detection_sees_the_same_masks(kind: Kind) -> None:
+    layer, x, results = nn.Recurrent(kind.make(3, 5)), float64(4, 2, 3), []
+    for watched in (False, True):
+        mg.manual_seed(0)
+        with mg.set_detect_anomaly(mode=watched):
+            results.append(layer(x, None, [4, 2]))
+    same(*results, tolerance=1e-10)
+
+
+def test_learning_step_by_step_refuses_chance() -> None:
+    """In eval(), there is none."""
+    for options in ({"zoneout": 0.1}, {"recurrent_dropout": 0.1}, {"weight_drop": 0.1}):
+        with pytest.raises(TypeError, match="without dropout or zoneout"):
+            learn.Transition(nn.LSTM(3, 4, **options))
+        assert learn.Transition(nn.LSTM(3, 4, **options).eval()).n == 8

@@ -221,7 +221,7 @@ def gradient_flow(cell: Cell, x: Tensor, loss_of: LossOf, state: Any = None) -> 
         zs = unbind(cell.project(x))
         states, total, s = [before], None, before
         for t in range(T):
-            y, new = cell.step(zs[t], s)
+            y, new = cell.advance(zs[t], s)
             # tensors of their own: h' depends on c', but in the state the two stand side by side
             s = tuple(v * 1.0 if real else v for v, real in zip(new, F.real))
             states.append(s)
@@ -254,7 +254,7 @@ def _ways(F: Transition, cell: Cell, z: Tensor, state: Any, g: list[Any]) -> dic
         twin: Any = copy.copy(cell)
         if held:
             vars(twin)["activations"] = lambda *_: held
-        _, new = twin.step(z, past)
+        _, new = twin.advance(z, past)
         errors = [from_numpy(e) for e in g]
     past, old = F.reals(past), F.reals(old)
     through = _gradients(F.reals(new), [*past, *held], errors)

@@ -38,17 +38,18 @@ State = tuple[Tensor, ...]
 
 def _cells(model: Any) -> list[Cell]:
     """The cells of a model, layer by layer, the lowest first."""
-    if isinstance(model, Cell):
-        return [model]
     if isinstance(model, Recurrent) and not model.reverse:
-        return [model.cell]
+        return _cells(model.cell)
+    if isinstance(model, Cell) and not (model.training and (model.zoneout or model.draws)):
+        return [model]
     if isinstance(model, Stack) and not (model.dropout and model.training):
         return [cell for layer in model.layers for cell in _cells(layer)]
     if isinstance(model, Layers):
         return _cells(model.stack)
     raise TypeError(
-        f"{type(model).__name__}: a cell, or layers of cells forwards in time and without dropout, "
-        f"are needed to go through time step by step; write what is special as a Cell of your own"
+        f"{type(model).__name__}: a cell, or layers of cells forwards in time and without dropout "
+        f"or zoneout, are needed to go through time step by step; write what is special as a Cell of "
+        f"your own"
     )
 
 
@@ -96,7 +97,7 @@ class Transition:
         #: the name under which C knows the derivatives of this step; None where it does not
         self.kernel = kernel_of(self.cells[0]) if len(self.cells) == 1 else None
         known = set(core.StepJacobian.letters).issuperset(self.operands)
-        if not known or self.kernel not in core.StepJacobian.cells:
+        if not known or self.kernel not in core.StepJacobian.cells or self.cells[0].zoneout:
             self.kernel = None
 
     def reals(self, state: Iterable[Tensor]) -> State:
@@ -128,7 +129,7 @@ class Transition:
         """x [N, I] -> (y [N, O], new state)."""
         if len(self.cells) == 1:
             (cell,) = self.cells
-            return cell.step(cell.project(x), state)
+            return cell.advance(cell.project(x), state)
         layer = self.model.stack if isinstance(self.model, Layers) else self.model
         y, new = layer(reshape(x, (1, *x.shape)), _nested(layer, iter(state)))
         return y[0], tuple(_flat(new))

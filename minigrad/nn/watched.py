@@ -18,7 +18,7 @@ def unroll(
     layer: Any, x: Tensor, state: Any, valid: Any | None, targets: Any = None
 ) -> tuple[Tensor, State]:
     """layer.unroll, in which an AnomalyError names the cell, the time step and the gate."""
-    cell: Cell = layer.cell
+    cell: Cell = layer.cell.drawn(x.shape[1])
     count = x.shape[0]
     times = iter(range(count - 1, -1, -1) if layer.reverse else range(count))
     name = f"{type(cell).__name__}({cell.extra_repr()})"

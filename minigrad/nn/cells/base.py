@@ -19,7 +19,7 @@ from ...ops.elementwise import add
 from ...ops.linalg import matmul
 from .. import fused, init
 from ..module import Parameter
-from .regularize import Regularized, State, hold
+from .regularize import Regularized, State
 
 
 class Cell(Regularized):
@@ -154,9 +154,7 @@ class Cell(Regularized):
         new = fused.one_step(cell, x, state, kept)
         if new is None:  # no kernel
             state = cell.checked(state, n)
-            y, new = cell.step(cell.project(x), state)
-            if kept is not None:
-                _, new = hold(kept, 0, y, new, state)
+            _, new = cell.advance(cell.project(x), state, kept)
         if single:
             new = tuple(s.reshape(-1) for s in new)
         return new if len(self.states) > 1 else new[0]

@@ -85,6 +85,10 @@ class Regularized(Module):
         """The width of the state `name`."""
         raise NotImplementedError
 
+    def step(self, z: Tensor, state: State) -> tuple[Tensor, State]:
+        """(output, new state) from the projected input z [N, G H] and the state."""
+        raise NotImplementedError
+
     def _gain(self, matrix: str) -> None:
         """For layer_norm: the gain gX of the products with the matrix X."""
         if self.layer_norm:
@@ -132,6 +136,14 @@ class Regularized(Module):
             to(lt(rand(steps, *size, dtype=dtype), p), dtype) if p else p
             for p, size in zip(self.zoneout, self._sizes(n))
         )
+
+    def advance(self, z: Tensor, state: State, kept: Any = None) -> tuple[Tensor, State]:
+        """One `step` with its zoneout; kept: k for one step, where it has been drawn."""
+        y, new = self.step(z, state)
+        if not self.zoneout:
+            return y, new
+        k: Any = self.kept(1, z.shape[0]) if kept is None else kept
+        return hold(k, 0, y, new, state)
 
     def initial(self, n: int) -> State:
         """The state before the first step, for a batch of n: zeros, or the one that is learnt."""
