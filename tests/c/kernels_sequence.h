@@ -40,7 +40,7 @@ static int resets_after(const layer *l) {
 /* how many numbers array i of a layer has; 0: it has none */
 static int64_t numbers(const layer *l, int i) {
     const int64_t G = gates_of[l->cell], V = blocks_of_u[l->cell], S = saved_of[l->cell];
-    const int gru = l->cell == MG_SEQ_gru || l->cell == MG_SEQ_gru_after;
+    const int gru = l->cell >= MG_SEQ_gru && l->cell <= MG_SEQ_gru_after_keep;
     const int lstm = is_lstm(l->cell), proj = l->P != l->H;
     const int64_t R = l->T * l->N, H = l->H, P = l->P;
     switch (i) {
