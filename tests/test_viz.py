@@ -41,7 +41,7 @@ def test_the_gradient_of_a_shared_weight_is_the_sum_over_its_uses(kind: Kind) ->
     for t in range(steps):
         own = kind.make(2, 3)
         own.load_state_dict(cell.state_dict())
-        out, state = own.step(own.project(mg.from_numpy(x[t])), state)
+        out, state = own.advance(own.project(mg.from_numpy(x[t])), state)
         copies.append(own)
         ys.append(out)
     loss = weighted(mg.stack(ys))
