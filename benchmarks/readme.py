@@ -1,7 +1,8 @@
 """The table of speed in README.md, from what the benchmarks wrote: `python -m benchmarks.readme FILE …`.
 
-Several files: parts that were run one by one, on the same machine with the same instruction set.  What
-the table needs of them is kept in docs/speed.json, from which a test makes the table again.
+Several files: parts that were run one by one, or with another instruction set, on the same machine;
+the instruction set of the first is the one meant where none is named.  What the table needs of them is
+kept in docs/speed.json, from which a test makes the table again.
 """
 
 from __future__ import annotations
@@ -62,6 +63,20 @@ LINES = (
         for n in (32, 128, 512)
     ),
     Line("peak memory of an LSTM over 10 000 steps", "recurrent.memory"),
+    Line(
+        "clockwork RNN, against `nn.RNN` here, 256 units",
+        "recurrent.clockwork",
+        " 256,32,.*,256,.* 8$",
+        "nn.RNN",
+    ),
+    Line("clockwork RNN, nine groups, 288 and 576 units", "recurrent.clockwork", " 256$", "nn.RNN"),
+    Line(
+        "echo state network, 1000 units, against reservoirpy",
+        "recurrent.reservoir",
+        " 1%",
+        "reservoirpy",
+    ),
+    Line("CTC, and the likelihood of a linear-chain CRF", "labels"),
     Line("100 small ops in a chain (8×8), forward", "small_ops", ": forward$"),
     Line("the same, forward and backward", "small_ops", "backward$"),
     Line("float32 matrix products, 32² … 1024² and (B×H)·(H×4H)", "gemm", "^float32"),
@@ -73,12 +88,13 @@ LINES = (
 def compact(documents: list[dict[str, Any]]) -> dict[str, Any]:
     """What the table needs: machines and medians.  ValueError where machines differ."""
     environments = [{k: d["environment"][k] for k in ENVIRONMENT} for d in documents]
-    if len({(e["cpu"], e["isa"], e["torch"]) for e in environments}) != 1:
-        raise ValueError("the files are from different machines, instruction sets or PyTorches")
+    if len({(e["cpu"], e["torch"]) for e in environments}) != 1:
+        raise ValueError("the files are from different machines or PyTorches")
     rows = [
         {
             "part": row["part"],
             "case": row["case"],
+            "isa": document["environment"]["isa"],
             "threads": row["threads"],
             "ratios": {peer: round(r["median"], 4) for peer, r in row["ratios"].items()},
         }
@@ -109,8 +125,15 @@ def block(kept: dict[str, Any]) -> str:
     environments = kept["environments"]
     one = environments[0]
     commits = ", ".join(dict.fromkeys(e["commit"] for e in environments))
-    threads = sorted({row["threads"] for row in kept["rows"]})
-    heads = [f"{n} thread" + "s" * (n > 1) for n in threads]
+    isas = list(dict.fromkeys(row["isa"] for row in kept["rows"]))
+    columns = [
+        (isa, n)
+        for isa in isas
+        for n in sorted({row["threads"] for row in kept["rows"] if row["isa"] == isa})
+    ]
+    heads = [
+        f"{n} thread" + "s" * (n > 1) + f", {isa} only" * (isa != isas[0]) for isa, n in columns
+    ]
     where = f"{one['cpu'].split(',')[0]}, {one['cores']} cores, {one['isa']}"
     lines = [
         f"On {where}, as minigrad's time divided by that of PyTorch {one['torch'].split('+')[0]}",
@@ -123,7 +146,8 @@ def block(kept: dict[str, Any]) -> str:
         rows = [row for row in kept["rows"] if matches(line, row)]
         if rows:
             cells = [
-                span([r["ratios"][line.peer] for r in rows if r["threads"] == n]) for n in threads
+                span([r["ratios"][line.peer] for r in rows if (r["isa"], r["threads"]) == column])
+                for column in columns
             ]
             lines.append("| " + " | ".join([line.text, *cells]) + " |")
     return "\n".join(line.rstrip() for line in lines)

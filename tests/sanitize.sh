@@ -21,4 +21,6 @@ cd /
 "$venv/bin/python" -m pytest -q -p no:cacheprovider --rootdir "$tests/.." -c "$tests/../pyproject.toml" \
     "$tests/test_core.py" "$tests/test_parallel.py" "$tests/test_ops.py" "$tests/test_optim.py" \
     "$tests/test_fused.py" "$tests/test_fused_face.py" \
-    "$tests/test_jacobians.py" "$tests/test_rtrl.py" "$tests/test_ekf.py"
+    "$tests/test_jacobians.py" "$tests/test_rtrl.py" "$tests/test_ekf.py" \
+    "$tests/test_regularized_fused.py" "$tests/test_clockwork.py" "$tests/test_reservoir.py" \
+    "$tests/test_ctc.py" "$tests/test_crf.py"

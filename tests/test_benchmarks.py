@@ -58,8 +58,23 @@ def test_the_table_is_made_of_the_medians_of_the_rows_that_match() -> None:
 
 
 def test_files_of_different_machines_do_not_make_a_table() -> None:
+    other = document()
+    other["environment"]["cpu"] = "Another"
     with pytest.raises(ValueError, match="different machines"):
-        readme.compact([document(), document(isa="avx512")])
+        readme.compact([document(), other])
+
+
+def test_another_instruction_set_has_columns_of_its_own() -> None:
+    case = "recurrent.lstm", "LSTM 50,1,32,32,1"
+    kept = readme.compact(
+        [
+            document(row(*case, 1, torch=0.1), row(*case, 2, torch=0.2), isa="avx512"),
+            document(row(*case, 1, torch=0.3), isa="avx2"),
+        ]
+    )
+    head, _, line = readme.block(kept).split("\n\n")[1].splitlines()
+    assert head == "| | 1 thread | 2 threads | 1 thread, avx2 only |"
+    assert line == "| LSTM, T=50, batch 1, 32 units | 0.10 | 0.20 | 0.30 |"
 
 
 def test_readme_holds_the_table_of_the_numbers_that_are_kept() -> None:
