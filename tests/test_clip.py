@@ -170,6 +170,12 @@ def test_by_value() -> None:
     np.testing.assert_array_equal(whole(leaves), [2, -2, math.nan])
 
 
+def test_adaptive_clipping_asks_for_the_module() -> None:
+    model = nn.Linear(2, 3)
+    with pytest.raises(TypeError, match="the module is needed"):
+        nn.utils.clip_grad_adaptive_(model.parameters())  # type: ignore[arg-type]
+
+
 def test_impossible_bounds() -> None:
     leaves = with_grads([1.0])
     for bound in (-1.0, math.nan):

@@ -394,3 +394,42 @@ def test_narma10() -> None:
     np.testing.assert_array_equal(narma10(50, seed=4)[1], narma10(50, seed=4)[1])
     for seed in range(5):
         assert narma10(2000, seed=seed)[1].max() < 2
+
+
+@pytest.mark.parametrize("feedback", [False, True])
+@pytest.mark.parametrize("taught", [False, True])
+def test_masks_with_holes(feedback: bool, taught: bool) -> None:
+    """The network does the valid steps, as if there were no others; elsewhere y is 0."""
+    esn = network(feedback=feedback, readout=("bias", "input", "state", "output")[: 3 + feedback])
+    esn.readout.W.data = mg.randn(*esn.readout.W.shape, dtype="float64") * 0.3
+    rng = np.random.default_rng(0)
+    u, teacher = rng.normal(size=(7, 4, 2)), rng.normal(size=(7, 4, 3))
+    mask = rng.random((7, 4)) < 0.6
+    mask[:, 3] = False
+    more = {"teacher": mg.tensor(teacher)} if feedback and taught else {}
+    y, state = esn(mg.tensor(u), mask=mask, **more)
+    assert not y.detach().numpy()[~mask].any()
+    for n in range(4):
+        at = mask[:, n]
+        if more:
+            more = {"teacher": mg.tensor(teacher[at, n])}
+        alone, after = esn(mg.tensor(u[at, n]), **more)
+        same((y[at.nonzero()[0], n], [s[n] for s in state]), (alone, after))
+        if more:
+            more = {"teacher": mg.tensor(teacher[:, n])}
+        same(esn(mg.tensor(u[:, n]), mask=at, **more)[0], y[:, n])
+
+
+def test_a_network_that_keeps_its_state_takes_a_mask() -> None:
+    esn = network()
+    u, mask = mg.randn(6, 4, 2, dtype="float64"), np.random.default_rng(1).random((6, 4)) < 0.5
+    kept = nn.Stateful(esn)
+    pieces = [kept(u[:3], mask=mask[:3]), kept(u[3:], mask=mask[3:])]
+    same(mg.cat(pieces), esn(u, mask=mask)[0])
+
+
+def test_the_number_of_input_scales() -> None:
+    with pytest.raises(ValueError, match=r"input_scale \[3\]: a number, or one for each of 2"):
+        network(input_scale=(0.1, 0.2, 0.3))
+    with pytest.raises(TypeError, match="LSTM: an EchoStateNetwork is needed"):
+        fit(nn.LSTM(2, 3), np.zeros((5, 2)), np.zeros((5, 3)))  # type: ignore[arg-type]

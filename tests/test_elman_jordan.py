@@ -196,3 +196,40 @@ def test_what_jordan_refuses() -> None:
         nn.JordanCell(3, 5, 2, nonlinearity="swish")
     with pytest.raises(ValueError, match="output_size=0: at least 1"):
         nn.JordanCell(3, 5, 0)
+
+
+@given(data=st.data())
+def test_jordan_with_the_options_of_every_cell(data: Any) -> None:
+    """Layer norm, zoneout of y and a first y that is learnt, by their equations; gradients."""
+    draw = draw_from(data)
+    sizes = draw.pick(1, 4), draw.pick(2, 6), draw.pick(1, 4)
+    p = 0.3
+    layer = nn.JordanRNN(*sizes, dtype="float64", layer_norm=True, zoneout=p, learn_initial=True)
+    layer.eval()
+    (cell,) = layer.cells()
+    cell.y0.data = mg.tensor(draw.normal(sizes[2]))
+    x = leaf(draw.normal(draw.pick(1, 4), draw.pick(1, 3), sizes[0]))
+
+    def norm(v: Any, gain: Any) -> Any:
+        return (
+            (v - v.mean(-1, keepdim=True))
+            / (v.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+            * gain
+        )
+
+    y, wanted = cell.y0.expand(x.shape[1], sizes[2]), []
+    for x_t in x:
+        z = norm(x_t @ cell.W, cell.gW) + cell.b + norm(y @ cell.U, cell.gU)
+        y = p * y + (1 - p) * (z.tanh() @ cell.V + cell.c)
+        wanted.append(y)
+    assert np.allclose(layer(x)[0].detach(), mg.stack(wanted).detach(), atol=1e-12)
+    assert mg.gradcheck(lambda x: layer(x)[0], [x])
+
+
+@pytest.mark.parametrize("options", [{"recurrent_dropout": 0.5}, {"weight_drop": 0.5}])
+def test_jordan_draws_in_training_alone(options: Any) -> None:
+    layer = nn.JordanRNN(3, 8, 4, **options)
+    x = mg.randn(9, 2, 3)
+    assert not np.array_equal(layer(x)[0].detach(), layer(x)[0].detach())
+    layer.eval()
+    assert np.array_equal(layer(x)[0].detach(), layer(x)[0].detach())

@@ -13,7 +13,7 @@ from draw import seeded
 from oracles import first
 
 import minigrad as mg
-from minigrad import nn
+from minigrad import learn, nn
 
 
 @every_kind
@@ -252,3 +252,18 @@ def test_every_cell_is_in_the_table() -> None:
         nn.EchoStateCell,
     }
     assert cells == {kind.cell for kind in KINDS.values()}
+
+
+def test_what_is_no_tensor_and_what_is_no_option() -> None:
+    with pytest.raises(TypeError, match="LSTM: input of type ndarray: a tensor is needed"):
+        nn.LSTM(2, 3)(np.zeros((4, 1, 2), np.float32))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"GRUCell: no option zone_out; .*zoneout"):
+        nn.GRU(2, 3, zone_out=0.1)
+    with pytest.raises(TypeError, match="gradient_flow: LSTM: a cell is needed"):
+        learn.gradient_flow(nn.LSTM(2, 3), mg.randn(4, 1, 2), lambda _, y: y.sum())
+
+
+def test_repr_says_which_nonlinearity() -> None:
+    assert repr(nn.RNNCell(2, 3)) == "RNNCell(2, 3)"
+    assert repr(nn.RNNCell(2, 3, nonlinearity="relu")) == "RNNCell(2, 3, nonlinearity=relu)"
+    assert repr(nn.RNNCell(2, 3, nonlinearity=mg.sin)) == "RNNCell(2, 3, nonlinearity=sin)"

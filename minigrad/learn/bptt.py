@@ -213,6 +213,10 @@ def gradient_flow(cell: Cell, x: Tensor, loss_of: LossOf, state: Any = None) -> 
     >>> flow.state.shape, flow.input.shape, sorted(flow.paths)
     ((10, 1), (9, 1), ['direct', 'f', 'g', 'i', 'o'])
     """
+    if not isinstance(cell, Cell):
+        raise TypeError(
+            f"gradient_flow: {type(cell).__name__}: a cell is needed, of layers each one of its cells()"
+        )
     x = x.detach().requires_grad_()
     T, N = x.shape[:2]
     F = Transition(cell)

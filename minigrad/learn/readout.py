@@ -133,6 +133,8 @@ def fit(
     >>> learn.readout.nrmse(esn(u[1:])[0][50:], u[50:-1]) < 0.1
     True
     """
+    if not hasattr(esn, "joined"):
+        raise TypeError(f"fit: {type(esn).__name__}: an EchoStateNetwork is needed")
     y = esn.joined(y)
     if u is None:
         u = np.zeros((*y.shape[:-1], 0))

@@ -14,6 +14,7 @@ from ..ops.index import take
 from ..ops.shape import cat, reshape, stack
 from ..tape import no_grad
 from .cells import EchoStateCell
+from .cells.echo import scales_of
 from .module import Module, Parameter
 from .recurrent import Recurrent, checked_valid
 
@@ -113,7 +114,7 @@ class EchoStateNetwork(Module):
                 "needed"
             )
         self.inputs, self.feedback = inputs, feedback
-        scales = np.broadcast_to(np.asarray(input_scale, np.float64), (inputs,)).tolist()
+        scales = scales_of("EchoStateNetwork", input_scale, inputs)
         if feedback:
             scales += [feedback_scale] * self.outputs
         cell = EchoStateCell(len(scales), units, input_scale=scales, dtype=dtype, **options)
@@ -128,13 +129,18 @@ class EchoStateNetwork(Module):
     # ---- the call --------------------------------------------------------------------------------
 
     def forward(
-        self, u: Any, state: Any = None, lengths: Any = None, teacher: Any = None
+        self,
+        u: Any,
+        state: Any = None,
+        lengths: Any = None,
+        teacher: Any = None,
+        mask: Any = None,
     ) -> tuple[Any, Any]:
         """u [T, N, I], or [T, I] without batch -> y [T, N, O] and the state (h,).
 
         With feedback the state is (h, y), and with teacher [T, N, O], the outputs wanted, the reservoir
-        hears these (teacher forcing), else its own outputs (free running).  State and lengths: see
-        minigrad.nn.recurrent.
+        hears these (teacher forcing), else its own outputs (free running).  State, lengths [N], mask
+        [T, N] or [T]: see minigrad.nn.recurrent; what is fed back is that of the last valid step.
         """
         single = len(u.shape) == 2
         if single:
@@ -144,27 +150,33 @@ class EchoStateNetwork(Module):
                 f"EchoStateNetwork: input {list(u.shape)}: [T, N, {self.inputs}] is needed, or "
                 f"[T, {self.inputs}]"
             )
+        steps, n = u.shape[:2]
+        valid = checked_valid(lengths, mask, steps, n, "T" if single else "TN")
         if self.feedback and teacher is None:
-            y, state = self._run_free(u, state, lengths)
+            y, state = self._run_free(u, state, valid)
         else:
-            h, back, state = self.states(u, state, lengths, teacher)
+            h, back, state = self.states(u, state, None, teacher, valid)
             y = self.readout(u, h, back)
-            if lengths is not None:
-                inside = np.arange(len(u))[:, None, None] < np.asarray(lengths)[:, None]
-                y = where(from_numpy(inside), y, 0.0)
+            if valid is not None:
+                y = where(from_numpy(valid[..., None]), y, 0.0)
         if single:
             y, state = y[:, 0], tuple(s[0] for s in state)
         return self.split(y), state
 
     def states(
-        self, u: Any, state: Any = None, lengths: Any = None, teacher: Any = None
+        self,
+        u: Any,
+        state: Any = None,
+        lengths: Any = None,
+        teacher: Any = None,
+        mask: Any = None,
     ) -> tuple[Any, Any, Any]:
         """(h [T, N, H], y' [T, N, O] or None, the state after); with feedback, of teacher forcing."""
         h0, y = self._checked(state, u.shape[1])
         if not self.feedback:
             if teacher is not None:
                 raise ValueError("EchoStateNetwork: teacher: the network has no feedback=True")
-            h, new = self.reservoir(u, h0, lengths)
+            h, new = self.reservoir(u, h0, lengths, mask)
             return h, None, new
         if teacher is None or teacher.shape != (*u.shape[:2], self.outputs):
             raise ValueError(
@@ -172,17 +184,20 @@ class EchoStateNetwork(Module):
                 f"{[*u.shape[:2], self.outputs]} is needed"
             )
         back = cat([reshape(y, (1, *y.shape)), teacher], 0)
-        before = back[:-1]
-        h, (last,) = self.reservoir(self._heard(u, before), h0, lengths)
         steps, n = u.shape[:2]
-        at = np.full(n, steps) if lengths is None else np.asarray(lengths)
-        places = from_numpy(at * n + np.arange(n))
-        return h, before, (last, take(reshape(back, (-1, self.outputs)), places))
+        valid = checked_valid(lengths, mask, steps, n)
+        if valid is not None:  # of the last valid step, as a state that is held
+            done = np.where(valid, np.arange(1, steps + 1)[:, None], 0)
+            done = np.maximum.accumulate(np.concatenate([np.zeros((1, n), np.int64), done]))
+            places = from_numpy((done * n + np.arange(n)).reshape(-1))
+            back = reshape(take(reshape(back, (-1, self.outputs)), places), back.shape)
+        before = back[:-1]
+        h, (last,) = self.reservoir(self._heard(u, before), h0, None, valid)
+        return h, before, (last, back[-1])
 
-    def _run_free(self, u: Any, state: Any, lengths: Any) -> tuple[Any, Any]:
+    def _run_free(self, u: Any, state: Any, valid: Any) -> tuple[Any, Any]:
         h, y = self._checked(state, u.shape[1])
         steps, n = u.shape[:2]
-        valid = checked_valid(lengths, None, steps, n)
         ys = []
         for t in range(steps):
             h_new = self.cell(self._heard(u[t], y), h)
@@ -227,7 +242,7 @@ class EchoStateNetwork(Module):
         if state is not None:
             state = tuple(reshape(s, (1, -1)) for s in self._parts_of(state))
         if teacher is not None:
-            teacher = reshape(teacher, (teacher.shape[0], 1, -1))
+            teacher = reshape(teacher, (teacher.shape[0], 1, *(teacher.shape[1:] or (1,))))
         return reshape(u, (u.shape[0], 1, u.shape[1])), teacher, state
 
     def _parts_of(self, state: Any) -> tuple[Any, ...]:

@@ -102,7 +102,13 @@ class Layers(Module):
         (batch_first: [N, T]; without batch: [T]): see minigrad.nn.recurrent; `targets`, for cells
         that feed back their output, of y's shape per direction.
         """
-        shape = x.layout.shape
+        try:
+            shape = x.layout.shape
+        except AttributeError:
+            raise TypeError(
+                f"{type(self).__name__}: input of type {type(x).__name__}: a tensor is needed, "
+                f"minigrad.tensor(x) or from_numpy(x)"
+            ) from None
         if len(shape) not in (2, 3):
             raise ValueError(
                 f"{type(self).__name__}: input {list(shape)}: {self._expected()} is needed"

@@ -57,7 +57,8 @@ class Stateful(Module):
                 f"Stateful: the state kept is that of {had}, x {list(x.shape)} has {has}: call "
                 f"reset() where new sequences begin"
             )
-        more = () if targets is None else (targets,)
-        y, state = self.layer(x, self.state, lengths, mask, *more)
+        more = {"lengths": lengths, "mask": mask, "targets": targets}
+        more = {name: value for name, value in more.items() if value is not None}
+        y, state = self.layer(x, self.state, **more)
         self.state, self._batch = detached(state), batch
         return y

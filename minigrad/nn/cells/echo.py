@@ -21,6 +21,17 @@ from .base import Cell, State
 _FUNCTIONS = {"tanh": tanh, "sigmoid": sigmoid, "relu": relu, "identity": lambda z: z}
 
 
+def scales_of(of: str, scale: Any, inputs: int) -> list[float]:
+    """input_scale, one number for each of the inputs; ValueError where it is not that many."""
+    scale = np.asarray(scale, np.float64)
+    if scale.shape not in ((), (inputs,)):
+        raise ValueError(
+            f"{of}: input_scale {list(scale.shape)}: a number, or one for each of {inputs} inputs"
+        )
+    scales: list[float] = np.broadcast_to(scale, (inputs,)).tolist()
+    return scales
+
+
 class EchoStateCell(Cell):
     """h' = (1 - a) h + a f(x W + b + h U): a large, random, sparse Elman cell that is not trained.
 
@@ -90,7 +101,7 @@ class EchoStateCell(Cell):
             )
         if spectral_radius is not None and not spectral_radius > 0:
             raise ValueError(f"EchoStateCell: spectral_radius={spectral_radius}: above 0 is needed")
-        scales = np.broadcast_to(np.asarray(input_scale, np.float64), (input_size,))[:, None]
+        scales = np.array(scales_of("EchoStateCell", input_scale, input_size))[:, None]
         self.input_size, self.hidden_size = input_size, hidden_size
         self.nonlinearity, self.leak, self.noise = nonlinearity, leak, noise
         dtype = np.dtype(dtype or get_default_dtype())

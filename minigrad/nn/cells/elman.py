@@ -56,6 +56,12 @@ class RNNCell(Cell):
         """See nn/fused.py."""
         return None if callable(self.nonlinearity) else f"rnn_{self.nonlinearity}"
 
+    def extra_repr(self) -> str:
+        """For repr()."""
+        f = self.nonlinearity
+        usual = "" if f == "tanh" else f", nonlinearity={getattr(f, '__name__', f)}"
+        return super().extra_repr() + usual
+
 
 class PreactivationRNNCell(RNNCell):
     """h' = f(h) U + x W + b;  y = f(h'): the state is what goes into f.

@@ -30,8 +30,8 @@ class JordanCell(Cell):
     """h = f(x W + y U + b);  y' = g(h V + c): the output y of the step before is fed back.
 
     f (`nonlinearity`) and g (`output`) are "identity", "tanh", "sigmoid", "relu", "softmax" (over the
-    O outputs), or any function of tensors.  The state is y, [N, O]; the hidden layer keeps nothing:
-    `trace` shows it as the gate h.
+    O outputs), or any function of tensors.  `options`: see `Cell`.  The state is
+    y, [N, O]; the hidden layer keeps nothing: `trace` shows it as the gate h.
 
     Teacher forcing: with `targets` [T, N, O], layers of this cell feed back the target of the step
     before in place of y, and the state returned is the last target; so no gradient goes through
@@ -46,7 +46,7 @@ class JordanCell(Cell):
     (4, 2)
     """
 
-    gates, states = "h", "y"
+    gates, states, products = "h", "y", ("U",)
 
     def __init__(
         self,
@@ -57,10 +57,12 @@ class JordanCell(Cell):
         nonlinearity: Any = "tanh",
         output: Any = "identity",
         dtype: Any = None,
+        **options: Any,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype)
         if output_size < 1:
             raise ValueError(f"JordanCell: output_size={output_size}: at least 1")
+        self.outputs = output_size  # the width of y, which __init__ asks for
+        super().__init__(input_size, hidden_size, bias, dtype, **options)
         self.f = activation(nonlinearity, "JordanCell: nonlinearity")
         self.g = activation(output, "JordanCell: output")
         self.U = self._weight(output_size, hidden_size, dtype=dtype)
@@ -70,7 +72,7 @@ class JordanCell(Cell):
     @property
     def output_size(self) -> int:
         """The width O of y."""
-        return self.V.shape[1]
+        return self.outputs
 
     def state_size(self, name: str) -> int:  # noqa: ARG002
         """That of y."""
@@ -79,7 +81,7 @@ class JordanCell(Cell):
     def activations(self, z: Tensor, state: State) -> tuple[Tensor]:
         """h from z = x W + b."""
         (y,) = state
-        return (self.f(z + y @ self.U),)
+        return (self.f(z + self.product(y)),)
 
     def step(self, z: Tensor, state: State) -> tuple[Tensor, State]:
         """y' from z = x W + b."""
@@ -94,6 +96,8 @@ class JordanCell(Cell):
 
     def extra_repr(self) -> str:
         """For repr()."""
-        return f"{self.input_size}, {self.hidden_size}, {self.output_size}" + (
-            ", bias=False" if self.c is None else ""
+        return (
+            f"{self.input_size}, {self.hidden_size}, {self.output_size}"
+            + (", bias=False" if self.c is None else "")
+            + self.options_repr()
         )

@@ -75,7 +75,7 @@ class LSTMCell(Cell):
         super().__init__(input_size, hidden_size, bias, dtype, **options)
         if not 0 <= proj_size < hidden_size:
             raise ValueError(
-                f"LSTMCell: proj_size={proj_size} must be below hidden_size={hidden_size}"
+                f"LSTMCell: proj_size={proj_size}: from 0 (none) to below hidden_size={hidden_size}"
             )
         self.coupled = coupled
         if proj_size:

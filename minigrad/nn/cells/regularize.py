@@ -32,6 +32,7 @@ from .. import functional as F
 from ..module import Module, Parameter
 
 State = tuple[Tensor, ...]
+OPTIONS = "layer_norm", "recurrent_dropout", "weight_drop", "zoneout", "learn_initial"
 
 
 class Regularized(Module):
@@ -54,9 +55,15 @@ class Regularized(Module):
         weight_drop: float = 0.0,
         zoneout: Any = 0.0,
         learn_initial: bool = False,
+        **unknown: Any,
     ) -> None:
         """Set those that are not off; ValueError for what is no probability, or cannot be."""
         name = type(self).__name__
+        if unknown:
+            raise TypeError(
+                f"{name}: no option {', '.join(unknown)}; what all cells can have is "
+                f"{', '.join(OPTIONS)}"
+            )
         each = tuple(zoneout) if isinstance(zoneout, Sequence) else (zoneout,) * len(self.states)
         if len(each) != len(self.states):
             raise ValueError(
@@ -156,8 +163,7 @@ class Regularized(Module):
 
     def options_repr(self) -> str:
         """Those that are on, for repr()."""
-        names = "layer_norm", "recurrent_dropout", "weight_drop", "zoneout", "learn_initial"
-        return "".join(f", {name}={value}" for name in names if (value := getattr(self, name)))
+        return "".join(f", {name}={value}" for name in OPTIONS if (value := getattr(self, name)))
 
     def _sizes(self, n: int) -> list[tuple[int, int]]:
         return [(n, self.state_size(s)) for s in self.states]

@@ -89,6 +89,11 @@ def clip_grad_adaptive_(module: Module, clip_factor: float = 0.01, eps: float = 
     A. Brock, S. De, S. Smith and K. Simonyan, High-Performance Large-Scale Image Recognition Without
     Normalization, 2021.
     """
+    if not isinstance(module, Module):
+        raise TypeError(
+            f"clip_grad_adaptive_: {type(module).__name__}: the module is needed, not its parameters: "
+            f"it says which weights lead to which unit"
+        )
     _check("clip_factor", clip_factor)
     _check("eps", eps)
     if bad := _nonfinite(_gradients(module)):
