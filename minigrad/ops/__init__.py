@@ -68,7 +68,9 @@ _OPERATORS = {
     "index": methods.to_int,
     "repr": methods.to_text,
     "format": methods.formatted,
+    "copy": methods.shallow_copied,
     "deepcopy": methods.deep_copied,
+    "reduce_ex": methods.pickled,
     "hash": object.__hash__,  # == is elementwise; a tensor in a set or dict is itself
 }
 for _name, _operator in _OPERATORS.items():

@@ -126,6 +126,28 @@ def deep_copied(x: Tensor, memo: dict[int, Any]) -> Tensor:
     return y.requires_grad_(x.requires_grad)
 
 
+def shallow_copied(x: Tensor) -> Tensor:
+    """copy.copy(x): another object of the same memory and history."""
+    y: Tensor = object.__new__(type(x))
+    for kind in type(x).__mro__[:-1]:
+        for slot in vars(kind)["__slots__"]:
+            if not slot.startswith("__"):
+                setattr(y, slot, getattr(x, slot))
+    return y
+
+
+def pickled(x: Tensor, protocol: Any) -> Any:  # noqa: ARG001
+    """pickle.dumps(x): the values of a leaf and whether it requires gradients, without its gradient."""
+    if not x.is_leaf:
+        raise RuntimeError("pickle of a tensor with a history: detach() it first")
+    return _unpickled, (type(x), np.asarray(x), x.requires_grad)
+
+
+def _unpickled(kind: Any, values: Any, requires_grad: bool) -> Any:
+    x: Tensor = core.from_numpy(values)
+    return x.requires_grad_(requires_grad) if type(x) is kind else kind(x, requires_grad)
+
+
 # ---- conversions -------------------------------------------------------------------------------
 
 

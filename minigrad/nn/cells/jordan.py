@@ -63,11 +63,20 @@ class JordanCell(Cell):
             raise ValueError(f"JordanCell: output_size={output_size}: at least 1")
         self.outputs = output_size  # the width of y, which __init__ asks for
         super().__init__(input_size, hidden_size, bias, dtype, **options)
-        self.f = activation(nonlinearity, "JordanCell: nonlinearity")
-        self.g = activation(output, "JordanCell: output")
+        activation(nonlinearity, "JordanCell: nonlinearity")
+        activation(output, "JordanCell: output")
+        self.functions = nonlinearity, output  # as given: names can be pickled
         self.U = self._weight(output_size, hidden_size, dtype=dtype)
         self.V = self._weight(hidden_size, output_size, dtype=dtype)
         self.c: Parameter | None = self._weight(output_size, dtype=dtype) if bias else None
+
+    def f(self, a: Tensor) -> Any:
+        """The nonlinearity of the hidden layer."""
+        return activation(self.functions[0], "nonlinearity")(a)
+
+    def g(self, a: Tensor) -> Any:
+        """The function of the output."""
+        return activation(self.functions[1], "output")(a)
 
     @property
     def output_size(self) -> int:
