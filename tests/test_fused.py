@@ -142,7 +142,8 @@ def test_the_door_refuses_what_is_no_layer() -> None:
             peephole = ffi.new(f"void *[{lib.MG_ARG_DC0 + 1}]")
             peephole[getattr(lib, f"MG_ARG_P{gate.upper()}")] = peephole
             status = lib.MG_OK if gate in has.get(cell, "") else lib.MG_BAD_OP
-            assert statuses([core.F64, number, *good[2:]], peephole) == {status}, (cell, gate)
+            form = [core.F64, number, *good[2:], 0, 1, 5, 1]  # a clockwork's: one group
+            assert statuses(form, peephole) == {status}, (cell, gate)
 
 
 def test_the_states_after_no_steps_are_those_before() -> None:
