@@ -170,7 +170,7 @@ int mg_sequence_backward(const int64_t *form, void *const *arrays, void *const *
  * of an LSTM (h, c): n = H or 2 H numbers.  Z columns: those of the gates, and of gru_after's h Un.
  *     form = { dtype, cell, N, I, H, P, masked, where W, U, b, Un, c begin among P parameters or -1 }
  * of which mg_step_jacobian, which writes J, E and R, reads the first five numbers, and mg_rtrl,
- * which writes S_NEW, all: S' = J S + the immediate derivatives, see kernels/rtrl.inc. */
+ * which writes S_NEW, all: they fill P.  S' = J S + the immediate derivatives, see kernels/rtrl.inc. */
 enum mg_jacobian_array {
     MG_JAC_X,     /* [N, I] */
     MG_JAC_U,     /* [H, V H] */

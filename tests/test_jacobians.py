@@ -170,6 +170,51 @@ def test_an_output_that_is_no_state_has_rows_of_its_own() -> None:
     assert learn.step_jacobian(cell, mg.randn(4, 2, dtype="float64")).shape == (4, 6, 6)
 
 
+@pytest.mark.parametrize("kind", [KINDS[name] for name in ("rnn", "lstm", "gru")])
+def test_a_layer_of_one_cell_is_that_cell(kind: Kind) -> None:
+    """Its parameters have other names."""
+    cell, x = kind.make(2, 3), mg.randn(4, 2, dtype="float64")
+    wanted = learn.differentiate(cell, x)
+    for model in (nn.Recurrent(cell), nn.Stack([nn.Recurrent(cell)])):
+        found = learn.differentiate(model, x)
+        assert found.transition.kernel == cell.kernel()
+        np.testing.assert_array_equal(found.D.numpy(), wanted.D.numpy())
+        ours, theirs = learn.RTRL(model), learn.RTRL(cell)
+        for _ in range(2):
+            ours.step(x)
+            theirs.step(x)
+        np.testing.assert_array_equal(ours.S.numpy(), theirs.S.numpy())
+
+
+def test_one_matrix_as_two_goes_by_the_tape() -> None:
+    cell = nn.RNNCell(3, 3, dtype="float64")
+    cell.U = cell.W
+    step = learn.differentiate(cell, mg.randn(2, 3, dtype="float64"))
+    assert step.transition.kernel is None
+    assert step.D.shape == (2, 3, 9 + 3)
+
+
+def test_the_core_refuses_what_would_harm_memory() -> None:
+    parameters = {"W": mg.randn(2, 12), "U": mg.randn(3, 12), "b": mg.randn(12)}
+    x, h = mg.randn(4, 2), mg.randn(4, 3)
+    with pytest.raises(ValueError, match=r"1 states: one step .* and 2 are needed"):
+        core.StepJacobian("lstm", x, parameters, (h,))
+    with pytest.raises(ValueError, match=r"x float32 \[1, 4, 2\] .*: one step"):
+        core.StepJacobian("lstm", mg.randn(1, 4, 2), parameters, (h, h))
+    step = core.StepJacobian("lstm", x, parameters, (h, h))
+    places = {"W": 0, "U": 24, "b": 60}
+    assert step.advance(None, places, 72).shape == (4, 6, 72)
+    for bad, size in (
+        ({**places, "U": 61}, 72),  # beyond the last
+        (places, 71),
+        (places, 73),  # a column of nobody
+        ({"W": 0, "U": 24}, 72),
+        ({**places, "Un": 72}, 81),  # which an LSTM does not have
+    ):
+        with pytest.raises(RuntimeError, match="a step of RTRL"):
+            step.advance(None, bad, size)
+
+
 def test_layers_are_one_state() -> None:
     model = nn.Stack([nn.Recurrent(nn.GRUCell(2, 3)), nn.Recurrent(nn.LSTMCell(3, 4))])
     F = learn.Transition(model)

@@ -60,6 +60,11 @@ class StepJacobian:
             cell, letters, [given[letter] for letter in letters], save=True
         )
         assert saved is not None
+        if len(state) != _STATES[cell] or len(x.shape) != 2:
+            raise ValueError(
+                f"{cell}: x {describe(x)} and {len(state)} states: one step [N, I] and "
+                f"{_STATES[cell]} are needed"
+            )
         (N, H), code, self.name = h.shape, h.layout.code, cell
         self.states, self.h = new, h
         self.n = n = _STATES[cell] * H
@@ -80,9 +85,9 @@ class StepJacobian:
     def advance(self, S: Any, places: dict[str, int], size: int, masked: bool = False) -> Any:
         """S' = J S + ∂⁺s'/∂θ [N, n, P], the derivatives of the new state by P = `size` parameters.
 
-        places: where each letter's parameter begins among them.  S: that of the step before, None
-        for zeros.  masked (not of a "gru"): only the derivatives of a unit's states by the columns
-        of that unit, S [N, n / H, P]; all others are taken for zero.
+        places: where each letter's parameter begins among them, which they fill.  S: that of the step
+        before, None for zeros.  masked (not of a "gru"): only the derivatives of a unit's states by
+        the columns of that unit, S [N, n / H, P]; all others are taken for zero.
         """
         N, H = self.h.shape
         shape = (N, self.n // H if masked else self.n, size)

@@ -92,11 +92,13 @@ class Transition:
             self.size += p.layout.size
         whole: Any = model.stack if isinstance(model, Layers) else model
         self.output_size: int = whole.output_size
-        #: of a single cell, what C needs
+        #: of a single cell, what C needs: the parameters by letter, and where those learnt begin
         self.operands = dict(self.cells[0].named_parameters())
+        at = {p: self.places[name] for name, p in self.parameters.items()}
+        self.blocks = {k: at[p] for k, p in self.operands.items() if p in at}
         #: the name under which C knows the derivatives of this step; None where it does not
         self.kernel = kernel_of(self.cells[0]) if len(self.cells) == 1 else None
-        known = set(core.StepJacobian.letters).issuperset(self.operands)
+        known = {"W", "U"} <= self.operands.keys() <= set(core.StepJacobian.letters)
         if not known or self.kernel not in core.StepJacobian.cells or self.cells[0].zoneout:
             self.kernel = None
 
@@ -200,7 +202,7 @@ class Derivatives:
         """∂⁺s'/∂θ [N, m, P]: one backward pass per row and sequence."""
         F = self.transition
         if self._kernel is not None:
-            return self._kernel.advance(None, F.places, F.size)
+            return self._kernel.advance(None, F.blocks, F.size)
         N, ps = self._after.shape[0], list(F.parameters.values())
         D = np.zeros((N, self.m, F.size), self._after.dtype)
         for at in np.ndindex(N, self.m) if ps else ():
@@ -211,7 +213,7 @@ class Derivatives:
         """J S + D [N, m, P], from S [N, n, P] of the state before; None: zeros."""
         F = self.transition
         if self._kernel is not None:
-            return self._kernel.advance(S, F.places, F.size)
+            return self._kernel.advance(S, F.blocks, F.size)
         with no_grad():
             return self.D if S is None else self.J @ S + self.D
 
@@ -221,7 +223,7 @@ class Derivatives:
         Of a cell with a kernel whose gates act on one unit each: see core.StepJacobian.advance.
         """
         F = self.transition
-        return self._kernel.advance(S, F.places, F.size, masked=True)
+        return self._kernel.advance(S, F.blocks, F.size, masked=True)
 
 
 def differentiate(model: Any, x: Tensor, state: Any = None, fused: bool = True) -> Derivatives:
