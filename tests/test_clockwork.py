@@ -335,6 +335,8 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     for wrong in (mg.zeros(5, 5), mg.zeros(18)):
         with pytest.raises(ValueError, match=r"U \[18\]: \[19\] is needed|U \[5, 5\]"):
             forward("clockwork_tanh", wrong, clock)
+    with pytest.raises(ValueError, match="a period for each group"):
+        forward("clockwork_tanh", U, core.Clock(0, (2, 3), (1,)))
 
 
 def test_a_stream_of_steps() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad import nn
+from minigrad import core, nn
 from minigrad.ops.crf import crf_partition, crf_partition_by_ops
 
 TOLERANCE = {"float64": 1e-11, "float32": 3e-5}
@@ -196,6 +196,8 @@ def test_what_is_refused() -> None:
     refused("without gaps", crf, x, tags, mask=np.array([[1, 1], [0, 1], [1, 1], [1, 1]], bool))
     refused(r"mask int64 \[4, 2\]", crf, x, tags, mask=np.ones((4, 2), int))
     refused("reduction='none'", crf, x, tags, reduction="none")
+    A, b = mg.zeros(3, 3), mg.zeros(3)
+    refused("1 numbers of steps", core.crf_forward, x, A, b, b, [4], save=False)
     start, end = mg.zeros(3), mg.zeros(2)
     wrong = r"end float32 \[2\]: float32 \[3\]"
     refused(wrong, crf_partition, x, crf.transitions, start, end, np.array([4, 4]))

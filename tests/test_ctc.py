@@ -259,6 +259,9 @@ def test_what_is_refused() -> None:
     refused(ValueError, r"targets \[3\] with target_lengths", x, [1, 2, 1], *good[1:])
     refused(TypeError, "targets are int64", x, [[1.0, 2.0]] * 2, *good[1:])
     refused(ValueError, "blank=3", x, *good, blank=3)
+    for few in ((good[0][:1], *good[1:]), (good[0], [4], [2, 2]), (*good[:2], [2])):
+        with pytest.raises(ValueError, match=r"for log_probs \[4, 2, 3\]"):
+            core.ctc_forward(x, core.Paths(*few, 0), save=False)
     refused(ValueError, "reduction='all'", x, *good, reduction="all")
     refused(ValueError, r"log_probs \[3\]", mg.zeros(3), *good)
     refused(TypeError, "floats are needed", mg.zeros(4, 2, 3, dtype=mg.int64), *good)

@@ -93,6 +93,7 @@ def test_operands_that_do_not_fit() -> None:
     P = core.from_numpy(np.eye(3).ravel())
     for bad in (
         {"sizes": [2, 1]},
+        {"sizes": [-3]},
         {"q": [0.0, 0.0]},
         {"H": core.from_numpy(np.zeros((1, 2)))},
         {"V": core.from_numpy(np.zeros((1, 3), np.float32))},

@@ -118,6 +118,8 @@ def test_the_door_refuses_what_is_no_reservoir() -> None:
             lib.mg_reservoir(form, [ffi.NULL] * 8, ffi.NULL, ffi.NULL, 1.0, ffi.NULL)
             == lib.MG_BAD_OP
         )
+    with pytest.raises(ValueError, match=r"\[2, 900000\]: a square one"):
+        core.Reservoir(core.Pattern([0, 1, 2], [500000, 800000], (2, 900000)), "tanh", 1.0)
 
 
 # ---- all steps in C --------------------------------------------------------------------------

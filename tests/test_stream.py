@@ -10,7 +10,7 @@ import pytest
 from cell_table import FUSED
 
 import minigrad
-from minigrad import nn
+from minigrad import core, nn
 
 
 def fed(cell: Any, steps: int = 4) -> list[Any]:
@@ -116,3 +116,12 @@ def test_a_wrong_state_is_still_told() -> None:
     fed(cell)
     with minigrad.no_grad(), pytest.raises(ValueError, match="state"):
         cell(minigrad.ones(2, 3), (minigrad.ones(2, 4), minigrad.ones(2, 5)))
+
+
+def test_a_step_without_its_cell_state_is_no_crash() -> None:
+    ones = minigrad.ones
+    x, h, W, U = ones(2, 3), ones(2, 5), ones(3, 20), ones(5, 20)
+    step = core.Step("lstm", ("x", "W", "U", "h0", "c0"), (x, W, U, h, h))
+    assert step(x, h, h)[1].shape == (2, 5)
+    with pytest.raises(AttributeError, match="ptr"):
+        step(x, h)

@@ -32,6 +32,8 @@ def crf_forward(x: Any, A: Any, start: Any, end: Any, steps: Any, save: bool) ->
                 f"crf: {name} {describe(a)}: {x.dtype} {list(shape)} is needed for scores "
                 f"{list(x.shape)}"
             )
+    if len(steps) != n:
+        raise ValueError(f"crf: {len(steps)} numbers of steps for scores {list(x.shape)}")
     x, A, start, end = map(contiguous, (x, A, start, end))
     log_z, alpha = empty_of((n,), x.layout.code), empty(x.layout) if save else None
     where = NULL if alpha is None else alpha.ptr

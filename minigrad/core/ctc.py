@@ -40,6 +40,11 @@ def ctc_forward(x: Any, paths: Paths, save: bool) -> tuple[Any, Array | None]:
     """
     x = contiguous(x)
     steps, n, _ = x.shape
+    if {len(paths.labels), len(paths.steps), len(paths.lengths)} != {n}:
+        raise ValueError(
+            f"ctc_loss: {len(paths.labels)} rows of labels, {len(paths.steps)} numbers of steps and "
+            f"{len(paths.lengths)} lengths for log_probs {list(x.shape)}"
+        )
     loss, alpha = empty_of((n,), x.layout.code), None
     if save:
         width = _ALIGN * (1 + 2 * (paths.labels.shape[1] // _ALIGN + 1))

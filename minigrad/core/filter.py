@@ -22,7 +22,12 @@ def covariance(
     these; PH [m, Σ n], None without H.  P stays symmetric to the last bit, for any number of threads.
     """
     total, code = sum(sizes), P.layout.code
-    if P.shape != (sum(n * n for n in sizes),) or P.layout.strides is not None or code > F64:
+    if (
+        min(sizes, default=0) < 0
+        or P.shape != (sum(n * n for n in sizes),)
+        or P.layout.strides is not None
+        or code > F64
+    ):
         raise ValueError(f"covariance: P {describe(P)}: of groups of {list(sizes)} weights")
     if len(q) != len(sizes):
         raise ValueError(f"covariance: {len(q)} numbers q for {len(sizes)} groups")

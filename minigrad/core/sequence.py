@@ -197,6 +197,8 @@ class _Plan:
         code = W.code
         form = [code, SEQ[cell], steps, n, i, h, p, reverse + 2 * constant]
         if clock is not None:
+            if len(clock.sizes) != len(clock.periods):
+                raise ValueError(f"{cell}: {clock}: a period for each group is needed")
             form += [clock.t, len(clock.sizes), *clock.sizes, *clock.periods]
         self.form = ffi.new("int64_t[]", form)
         self.y = layout((*time, p), None, code)
@@ -259,7 +261,7 @@ class Step:
     def __call__(self, x: Any, h: Any, c: Any = None) -> tuple[Any, Any]:
         """(new h, new c or None)"""
         h_new = empty(self.h)
-        if c is None:
+        if self.c is None:
             c_new = None
             status = _step(self.form, self.pointers, x.ptr, h.ptr, NULL, h_new.ptr, NULL)
         else:

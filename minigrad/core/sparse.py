@@ -122,6 +122,8 @@ class Reservoir:
     def __init__(self, pattern: Pattern, f: str, leak: float, noise: Any = None) -> None:
         if f not in FUNCTIONS:
             raise ValueError(f"reservoir: f={f!r}: one of {', '.join(FUNCTIONS)} is needed")
+        if pattern.shape[0] != pattern.shape[1]:
+            raise ValueError(f"reservoir: a matrix {list(pattern.shape)}: a square one is needed")
         self.pattern, self.f, self.leak, self.noise = pattern, f, leak, noise
 
     def __call__(
