@@ -8,9 +8,12 @@ What to learn: one step along such a gradient throws the weights far away, where
 gradient are larger still, and in a few steps everything is infinite.  Clipping by the global norm,
 g ← g θ / ‖g‖ if ‖g‖ > θ, keeps the direction and bounds the step (Pascanu et al., 2013): at the same
 rate the training succeeds.  The baseline is the error of always saying the mean, 1/6.
+
+    python examples/clipping.py [--plot FILE]         needs matplotlib for the figure
 """
 
 import math
+import sys
 
 import minigrad
 from minigrad import data, nn, optim
@@ -42,11 +45,25 @@ def train(seed, clip):
 
 print(f"loss after {STEPS} steps at rate {RATE}, relative to the baseline {BASELINE:.4f}\n")
 print("seed   not clipped                         clipped   fraction   median norm")
+curves = []
 for seed in range(SEEDS):
     free, wild = train(seed, math.inf)
     held, norms = train(seed, CLIP)
+    curves.append((wild, norms))
     what = f"not finite after {len(wild)} steps" if len(wild) < STEPS else f"{free / BASELINE:.3f}"
     print(
         f"{seed:4}   {what:30} {held / BASELINE:12.3f}"
         f" {sum(n > CLIP for n in norms) / STEPS:10.2f} {sorted(norms)[STEPS // 2]:13.2f}"
     )
+
+if "--plot" in sys.argv:
+    import matplotlib.pyplot as plt
+
+    for wild, norms in curves:
+        plt.loglog(range(1, len(wild) + 1), wild, "tab:red")
+        plt.loglog(range(1, len(norms) + 1), norms, "tab:blue", alpha=0.5)
+    plt.axhline(CLIP, color="black", linestyle=":")
+    plt.ylim(1e-2, 1e12)
+    plt.xlabel("step")
+    plt.ylabel("gradient norm: not clipped (red), before clipping (blue)")
+    plt.savefig(sys.argv[sys.argv.index("--plot") + 1])

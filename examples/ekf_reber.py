@@ -5,7 +5,7 @@ other forks are coins.  An LSTM of 8 units sees a string symbol by symbol and sa
 
 What to learn: the filter finds in a few passes what has to be kept, Adam in some dozens, if at all.  A
 string counts as right if at each of its symbols all that may follow got more than all that may not.
-    python examples/ekf_reber.py [--quick]                (the plain grammar, which both learn soon)
+    python examples/ekf_reber.py [--quick] [--plot FILE]  (quick: the plain grammar, which both learn soon)
 """
 
 import sys
@@ -71,9 +71,21 @@ def by_adam(net, words, lr=0.01):
 print(
     f"{STRINGS} strings; passes until 90 % are right; what is right after each (Adam: each tenth) pass"
 )
+curves = []
 for seed in SEEDS:
     for name, run, each in (("EKF", by_filter, 1), ("Adam", by_adam, 10)):
         curve = list(run(Tagger(seed), grammar.sample(STRINGS, seed=seed)))
         when = next((k for k, part in enumerate(curve, 1) if part >= 0.9), f"> {len(curve)}")
+        curves.append((name, curve))
         shown = "".join(f"{part:7.1%}" for part in curve[each - 1 :: each])
         print(f"seed {seed}  {name:5} {when:>5} {shown}")
+
+if "--plot" in sys.argv:
+    import matplotlib.pyplot as plt
+
+    for name, curve in curves:
+        plt.plot(range(1, len(curve) + 1), curve, label=name, alpha=0.7)
+    plt.xlabel("passes over the strings")
+    plt.ylabel("new strings that are right")
+    plt.legend()
+    plt.savefig(sys.argv[sys.argv.index("--plot") + 1])

@@ -10,7 +10,11 @@ direct path, past all gates, hardly weakened: a short cut through time.  At the 
 at the input; there the gates replace the state, which removes the short cut: little goes on.
 The Elman network solves the task, too, by saturating: its state is overwritten at every step, with the
 same, and no error reaches the mark; it could not have learnt the task from such sequences alone.
+
+    python examples/gradient_flow.py [--plot FILE]         needs matplotlib for the figure
 """
+
+import sys
 
 import numpy as np
 
@@ -71,9 +75,23 @@ def show(layer, readout, keep):
         norms = flow.state[t + 1, 0], flow.paths["direct"][t, 0], flow.input[t, 0]
         text = "".join(f"{norm / flow.state[T, 0]:9.1e}" for norm in norms)
         print(f"{t:3} {'*' if t in MARKS else ' ':>4}{gate}{text}")
+    return flow.state[1:, 0] / flow.state[T, 0]
 
 
 minigrad.manual_seed(0)
+curves = {}
 for kind, keep in ((nn.LSTM, "f"), (nn.GRU, "z"), (nn.RNN, "")):
     layer = kind(2, H)
-    show(layer, train(layer), keep)
+    curves[kind.__name__] = show(layer, train(layer), keep)
+
+if "--plot" in sys.argv:
+    import matplotlib.pyplot as plt
+
+    for name, curve in curves.items():
+        plt.semilogy(curve, label=name)
+    plt.vlines(MARKS, 1e-6, 1, colors="black", linestyles=":", label="marks")
+    plt.ylim(1e-6, 2)
+    plt.xlabel("step")
+    plt.ylabel("gradient at the state, relative to the last")
+    plt.legend()
+    plt.savefig(sys.argv[sys.argv.index("--plot") + 1])

@@ -9,7 +9,7 @@ ten steps.  A better optimiser, which rescales small gradients, helps it a littl
 a path on which the gradient does not shrink go on: an LSTM whose forget gate is open to begin with, a
 GRU whose update gate is closed, and a clockwork RNN, whose slow units make few steps over the lag.
 
-    python examples/lag_sweep.py [SEEDS]         3 seeds take about half a minute
+    python examples/lag_sweep.py [SEEDS [FILE]]         3 seeds take about ten seconds; FILE: a figure
 """
 
 import sys
@@ -64,9 +64,21 @@ def learns(network, optimizer, lag, seed):
 print(
     f"of {SEEDS} trials, how many learn the task\n\n{'lag':14}" + "".join(f"{n:>5}" for n in LAGS)
 )
+counts = {}
 for name, (network, optimizer) in NETWORKS.items():
     print(f"{name:14}", end="", flush=True)
     for lag in LAGS:
         count = sum(learns(network, optimizer, lag, seed) for seed in range(SEEDS))
+        counts.setdefault(name, []).append(count)
         print(f"{count:5}", end="", flush=True)
     print()
+
+if len(sys.argv) > 2:
+    import matplotlib.pyplot as plt
+
+    for name, column in counts.items():
+        plt.semilogx(LAGS, [count / SEEDS for count in column], "o-", label=name, alpha=0.7)
+    plt.xlabel("lag")
+    plt.ylabel("share of trials that learn")
+    plt.legend()
+    plt.savefig(sys.argv[2])

@@ -12,9 +12,12 @@ the gradient is multiplied by the forget gate only: with a large forget bias it 
 weights are as small as those of the first column.  (It even grows: the path through h comes on top.)
 
 `minigrad.grad` takes any tensor on the tape as input: no hooks for the states in between.
+
+    python examples/vanishing.py [--plot FILE]         needs matplotlib for the figure
 """
 
 import math
+import sys
 
 import minigrad
 from minigrad import nn
@@ -71,3 +74,13 @@ for k in range(T, -1, -2):
 gates = [(1 / (1 + math.exp(-bias))) ** T for bias in (0, 5)]
 bounds = f"{0.5**T:16.3e}{1.1**T:16.3e}{1.1**T:16.3e}", f"{gates[0]:16.3e}{gates[1]:16.3e}"
 print(f"\n     ‖U‖^{T}, the bound; the forget gate to the power of {T}\n    {bounds[0]}{bounds[1]}")
+
+if "--plot" in sys.argv:
+    import matplotlib.pyplot as plt
+
+    for name, column in table.items():
+        plt.semilogy([norm / column[T] for norm in column], label=name)
+    plt.xlabel("step k")
+    plt.ylabel("gradient norm, relative to step 20")
+    plt.legend()
+    plt.savefig(sys.argv[sys.argv.index("--plot") + 1])
