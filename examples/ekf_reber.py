@@ -5,7 +5,7 @@ other forks are coins.  An LSTM of 8 units sees a string symbol by symbol and sa
 
 What to learn: the filter finds in a few passes what has to be kept, Adam in some dozens, if at all.  A
 string counts as right if at each of its symbols all that may follow got more than all that may not.
-    python examples/ekf_reber.py [--quick] [--plot FILE]  (quick: the plain grammar, which both learn soon)
+    python examples/ekf_reber.py [--quick] [--plot FILE]  (quick: the plain grammar, soon learnt)
 """
 
 import sys
