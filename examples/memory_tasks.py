@@ -10,7 +10,7 @@ four.  LSTM and GRU learn the first three alike.  Counting parts the two: the LS
 every a, without bound, and goes on to count beyond 10; a GRU's state is a mean of values between -1
 and 1, and counts no further than it was trained to.
 
-    python examples/memory_tasks.py [SEEDS]        3 seeds take about a minute
+    python examples/memory_tasks.py [SEEDS [FILE]]        3 seeds take about a minute; FILE: a figure
 """
 
 import sys
@@ -83,6 +83,7 @@ print(
     end="",
 )
 print("".join(f"{kind.__name__:>22}" for kind in (nn.RNN, nn.LSTM, nn.GRU)) + "   expected")
+medians = {}
 for task, *sizes in (
     (adding, 2, 1, 600),
     (order, 6, 4, 600),
@@ -92,7 +93,18 @@ for task, *sizes in (
     print(f"{task.__name__:10}", end="", flush=True)
     for kind in (nn.RNN, nn.LSTM, nn.GRU):
         shares = sorted(train(kind, seed, task, *sizes) for seed in range(SEEDS))
+        medians.setdefault(kind.__name__, []).append(shares[SEEDS // 2])
         text = f"{shares[SEEDS // 2]:.0%} ({shares[0]:.0%} … {shares[-1]:.0%})"
         print(f"{text:>22}", end="", flush=True)
     elman, gru = ("< 75%", "< 75%") if task is counting else ("< 75%", "> 90%")
     print(f"   {elman} / > 90% / {gru}")
+
+if len(sys.argv) > 2:
+    import matplotlib.pyplot as plt
+
+    for k, (name, values) in enumerate(medians.items()):
+        plt.bar(np.arange(4) + 0.25 * k, values, 0.25, label=name)
+    plt.xticks(np.arange(4) + 0.25, ["adding", "order", "copy", "counting"])
+    plt.ylabel("right answers")
+    plt.legend()
+    plt.savefig(sys.argv[2])
