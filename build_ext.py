@@ -23,7 +23,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import PlatformError
 
 CORE = Path("cextension")
-RELEASE = ["-O3", "-g0"]
+RELEASE = ["-O3", "-g0", "-fno-asynchronous-unwind-tables"]
 SANITIZE = [
     "-O1",
     "-g",
@@ -68,7 +68,8 @@ def ffi() -> FFI:
         include_dirs=[str(CORE)],
         depends=sorted(str(file) for file in CORE.rglob("*.[hid]*")),
         extra_compile_args=flags,
-        extra_link_args=[flag for flag in flags if flag.startswith(("-fsan", "-pthread"))],
+        extra_link_args=[flag for flag in flags if flag.startswith(("-fsan", "-pthread"))]
+        + (["-s"] if sys.platform == "linux" and "-g0" in flags else []),
         libraries=[] if sys.platform == "win32" else ["m"],
         py_limited_api=True,
     )
