@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,15 +22,6 @@ from minigrad.ops.sparse import spmm
 
 SIZES = (1, 2, 3, 7, 8, 15, 16, 17, 33, 65)
 TOLERANCE = {"float32": 2e-5, "float64": 1e-13}
-
-
-@pytest.fixture
-def machine() -> Iterator[None]:
-    """Afterwards the instruction set and the threads from before."""
-    isa, threads = core.isa(), core.get_num_threads()
-    yield
-    core.use_isa(isa)
-    core.set_num_threads(threads)
 
 
 def pattern_of(mask: Any) -> core.Pattern:
