@@ -44,6 +44,7 @@ def train(seed, clip):
 
 
 print(f"loss after {STEPS} steps at rate {RATE}, relative to the baseline {BASELINE:.4f}\n")
+print("expected: not finite without clipping; below 0.8 with it")
 print("seed   not clipped                         clipped   fraction   median norm")
 curves = []
 for seed in range(SEEDS):
